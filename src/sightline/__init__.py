@@ -1,0 +1,1 @@
+"""Sightline: five classic computer-vision jobs as one reproducible pipeline."""

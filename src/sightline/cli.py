@@ -1,0 +1,25 @@
+"""``sightline …``: what people call. Each task adds its own group of commands."""
+
+import sys
+
+import typer
+
+from sightline.core.errors import InputError
+from sightline.minerals.cli import app as minerals
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
+app.add_typer(minerals, name="minerals")
+
+
+@app.callback()
+def describe() -> None:
+    """Sightline: five computer-vision jobs as one reproducible pipeline. 'dvc repro' trains, these commands use it."""
+
+
+def main() -> None:
+    """Run the command line; a mistake of the user is one line and exit status 1."""
+    try:
+        app()
+    except InputError as error:
+        typer.echo(f"error: {error}", err=True)
+        sys.exit(1)

@@ -1,0 +1,1 @@
+"""What several tasks share. Nothing here knows a task."""

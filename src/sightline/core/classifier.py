@@ -1,0 +1,337 @@
+"""Train an image classifier on packed images: augmentation on the device, averaged weights, resume, best epoch kept.
+
+Lightning runs the loop; what is here is the recipe. The order of the samples, their augmentation and dropout depend on
+(seed, epoch, position) alone, so that the number of data workers does not matter and a training that was cut off ends
+with the same weights as one that was not.
+"""
+
+import logging
+import math
+import shutil
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+import torch.nn.functional as F
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint, WeightAveraging
+from numpy.typing import NDArray
+from sklearn.metrics import f1_score
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from sightline.core.augment import Augmentation, augment, mix, whole
+from sightline.core.errors import InputError
+from sightline.core.files import sha256, sha256_of
+from sightline.core.packs import Pack
+from sightline.core.progress import progress, say
+from sightline.params import Compute
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to train.
+
+    ``crop_size`` is the side in pixels of the training views; validation and inference see whole packed images, which
+    may be larger (Touvron et al., "Fixing the train-test resolution discrepancy", NeurIPS 2019). ``class_shares`` gives
+    the share of each class among the samples of an epoch, whatever their numbers are in the data.
+    """
+
+    seed: int
+    epochs: int
+    batch_size: int
+    crop_size: int
+    lr: float
+    weight_decay: float
+    warmup_epochs: float
+    label_smoothing: float
+    ema_decay: float
+    class_shares: tuple[float, ...]
+    mixup_alpha: float = 0.0
+    cutmix_alpha: float = 0.0
+    augmentation: Augmentation = field(default_factory=Augmentation)
+
+
+def fit(
+    network: nn.Module,
+    pack: Pack,
+    labels: NDArray[np.int64],
+    recipe: Recipe,
+    compute: Compute,
+    workers: int,
+    checkpoints: Path,
+    on_epoch: Callable[[pd.DataFrame], None] | None = None,
+) -> pd.DataFrame:
+    """Train ``network`` on the rows of split 'train' and leave the averaged weights of the best epoch in it.
+
+    The best epoch is the one with the lowest cross-entropy on split 'val'.
+
+    Args:
+        network: maps normalised float32 (B, 3, H, W) to logits (B, K), any H and W.
+        pack: the images; all splits in one.
+        labels: the class of each row of ``pack``, (N,), 0 to K - 1.
+        recipe: how to train.
+        compute: on what.
+        workers: processes that load batches; 0 loads in this one. Does not change the result.
+        checkpoints: a folder that belongs to exactly these inputs (:func:`inputs_digest`). A checkpoint in it is
+            resumed; it is removed when the training is complete.
+        on_epoch: is given the history so far after each epoch.
+
+    Returns:
+        One row an epoch: epoch, lr, train_loss, val_loss, val_accuracy, val_macro_f1.
+
+    Raises:
+        InputError: a split is too small to train on, or the loss is not a number any more.
+        KeyboardInterrupt: interrupted; the message says where a next call goes on.
+    """
+    train_rows, val_rows = pack.rows("train"), pack.rows("val")
+    if len(train_rows) < 2 or not len(val_rows):
+        raise InputError(f"{len(train_rows)} training and {len(val_rows)} validation images are too few to train on")
+    batch_size = min(recipe.batch_size, len(train_rows))
+    images = _PackedDataset(pack.images, labels)
+    order = _BalancedOrder(train_rows, labels, recipe)
+    train_loader = _loader(images, batch_size, workers, compute, sampler=order, drop_last=True)
+    val_loader = _loader(images, 4 * batch_size, workers, compute, sampler=val_rows.tolist())
+    module = _Training(network, recipe, batch_size, steps_per_epoch=len(train_loader))
+    best = _KeepBest(recipe.epochs, len(train_loader), on_epoch)
+    trainer = _trainer(recipe, compute, checkpoints, best)
+    last = checkpoints / "last.ckpt"
+    if last.exists():
+        say(f"going on from the checkpoint in {checkpoints}")
+    try:
+        trainer.fit(module, train_loader, val_loader, ckpt_path=str(last) if last.exists() else None)
+    except SystemExit:
+        # Lightning turns Ctrl-C into an exit with status 1 and no word about what to do next.
+        raise KeyboardInterrupt(f"after epoch {len(best.history)} of {recipe.epochs}; run again to go on") from None
+    network.load_state_dict(best.weights)
+    shutil.rmtree(checkpoints, ignore_errors=True)
+    return pd.DataFrame(best.history)
+
+
+def inputs_digest(pack_folder: Path, *settings: Any) -> str:
+    """SHA-256 of what determines a training: the pack's files, the settings, and the code that is loaded."""
+    code = {name: module.__file__ for name, module in sys.modules.items() if name.split(".")[0] == "sightline"}
+    sources = [Path(file).read_bytes() for _, file in sorted(code.items()) if file]
+    data = [sha256(pack_folder / name) for name in ("images.npy", "manifest.csv")]
+    return sha256_of(*data, *map(repr, settings), *sources, torch.__version__)
+
+
+class _PackedDataset(Dataset[tuple[Tensor, Tensor]]):
+    """Whole batches at once: one gather from the memory map instead of a Python call a sample."""
+
+    def __init__(self, images: NDArray[np.uint8], labels: NDArray[np.int64]) -> None:
+        self.images = images
+        self.labels = labels
+
+    def __getitems__(self, rows: list[int]) -> tuple[Tensor, Tensor]:
+        # Sorted, so that a map larger than memory is read forwards.
+        rows_sorted, back = np.unique(rows, return_inverse=True)
+        return torch.from_numpy(self.images[rows_sorted][back]), torch.from_numpy(self.labels[rows])
+
+
+class _BalancedOrder(Sampler[int]):
+    """As many samples an epoch as there are, each class with its share; a class is gone through before it repeats."""
+
+    def __init__(self, rows: NDArray[np.int64], labels: NDArray[np.int64], recipe: Recipe) -> None:
+        self.members = [rows[labels[rows] == label] for label in range(len(recipe.class_shares))]
+        # A class without samples leaves its share to the others.
+        shares = np.array(recipe.class_shares) * [len(members) > 0 for members in self.members]
+        bounds = np.round(np.cumsum(shares / shares.sum()) * len(rows)).astype(int)
+        self.counts = np.diff(bounds, prepend=0)
+        self.seed = recipe.seed
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by Lightning before each epoch."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return int(self.counts.sum())
+
+    def __iter__(self) -> Iterator[int]:
+        rng = np.random.default_rng((self.seed, self.epoch))
+        drawn = []
+        for members, count in zip(self.members, self.counts, strict=True):
+            rounds = -(-count // max(len(members), 1))
+            drawn.append(np.concatenate([rng.permutation(members) for _ in range(rounds)] or [members])[:count])
+        yield from rng.permutation(np.concatenate(drawn)).tolist()
+
+
+def _loader(
+    images: _PackedDataset, batch_size: int, workers: int, compute: Compute, **options: Any
+) -> DataLoader[tuple[Tensor, Tensor]]:
+    return DataLoader(
+        images,
+        batch_size,
+        num_workers=workers,
+        collate_fn=_as_it_is,
+        pin_memory=compute.accelerator == "gpu",
+        persistent_workers=workers > 0,
+        # Otherwise each new iterator draws from torch's global generator, which dropout draws from.
+        generator=torch.Generator(),
+        **options,
+    )
+
+
+def _as_it_is(batch: Any) -> Any:
+    return batch
+
+
+class _Training(LightningModule):
+    def __init__(self, network: nn.Module, recipe: Recipe, batch_size: int, steps_per_epoch: int) -> None:
+        super().__init__()
+        self.network = network
+        self.recipe = recipe
+        self.batch_size = batch_size
+        self.steps_per_epoch = steps_per_epoch
+        self.train_losses: list[Tensor] = []
+        self.val_logits: list[Tensor] = []
+        self.val_labels: list[Tensor] = []
+
+    def on_train_epoch_start(self) -> None:
+        # Dropout draws from torch's generator, whose state at this point differs after a resume.
+        torch.manual_seed(self.recipe.seed * 100_003 + self.current_epoch)
+        self.train_losses = []
+
+    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
+        images, labels = batch
+        recipe = self.recipe
+        keys = torch.empty((len(labels), 3), dtype=torch.int64)
+        keys[:, 0], keys[:, 1] = recipe.seed, self.current_epoch
+        keys[:, 2] = batch_idx * self.batch_size + torch.arange(len(labels))
+        views = augment(images, keys, recipe.crop_size, recipe.augmentation)
+        targets = F.one_hot(labels, len(recipe.class_shares)).float()
+        views, targets = mix(views, targets, keys, recipe.mixup_alpha, recipe.cutmix_alpha)
+        logits = self.network(views)
+        loss = F.cross_entropy(logits, targets, label_smoothing=recipe.label_smoothing)
+        self.train_losses.append(loss.detach())
+        return loss
+
+    def on_validation_epoch_start(self) -> None:
+        self.val_logits, self.val_labels = [], []
+
+    def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:  # noqa: ARG002
+        images, labels = batch
+        self.val_logits.append(self.network(whole(images)).float().cpu())
+        self.val_labels.append(labels.cpu())
+
+    def configure_optimizers(self) -> Any:
+        # Weight decay pulls weights of convolutions and linear layers, not biases and norms (He et al., "Bag of tricks
+        # for image classification", CVPR 2019).
+        parameters = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
+        groups = [
+            {"params": [p for p in parameters if p.ndim > 1], "weight_decay": self.recipe.weight_decay},
+            {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+        ]
+        optimizer = torch.optim.AdamW(groups, lr=self.recipe.lr)
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, self._lr_factor)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def _lr_factor(self, step: int) -> float:
+        """Linear warm-up, then half a cosine to zero (Loshchilov and Hutter, "SGDR", ICLR 2017)."""
+        warmup = self.recipe.warmup_epochs * self.steps_per_epoch
+        total = self.recipe.epochs * self.steps_per_epoch
+        if step < warmup:
+            return (step + 1) / (warmup + 1)
+        return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(total - warmup, 1)))
+
+
+class _Average(WeightAveraging):
+    """Exponential moving average of weights and buffers, with a decay that grows from 0.1 in the first steps.
+
+    Without that ramp a short training would average in the random weights it began with.
+    """
+
+    def __init__(self, decay: float) -> None:
+        def average(averaged: Tensor, current: Tensor, steps: Tensor | int) -> Tensor:
+            weight = 1 - min(decay, (1 + int(steps)) / (10 + int(steps)))
+            return averaged + weight * (current - averaged)
+
+        super().__init__(avg_fn=average)
+
+
+class _KeepBest(Callback):
+    """Measures each epoch's averaged weights on validation, and keeps the best ones and the history."""
+
+    def __init__(self, epochs: int, steps: int, on_epoch: Callable[[pd.DataFrame], None] | None) -> None:
+        self.bar = progress(range(epochs * steps), "training", unit="step")
+        self.history: list[dict[str, float]] = []
+        self.weights: dict[str, Tensor] = {}
+        self.on_epoch = on_epoch
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
+        self.bar.update(trainer.global_step - self.bar.n)
+
+    def on_train_batch_end(self, *_: object) -> None:
+        self.bar.update(1)
+
+    # In the list of callbacks this one stands before _Average, which puts the raw weights back in this same hook.
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if not isinstance(pl_module, _Training):
+            raise TypeError("this callback belongs to _Training")
+        logits, labels = torch.cat(pl_module.val_logits), torch.cat(pl_module.val_labels)
+        predicted = logits.argmax(1)
+        entry = {
+            "epoch": trainer.current_epoch + 1,
+            "lr": float(trainer.optimizers[0].param_groups[0]["lr"]),
+            "train_loss": float(torch.stack(pl_module.train_losses).mean()),
+            "val_loss": float(F.cross_entropy(logits, labels)),
+            "val_accuracy": float((predicted == labels).float().mean()),
+            "val_macro_f1": float(f1_score(labels, predicted, average="macro", zero_division=0)),
+        }
+        if not math.isfinite(entry["train_loss"]) or not math.isfinite(entry["val_loss"]):
+            raise InputError(f"the loss is not a number after epoch {entry['epoch']}: lower lr or check the data")
+        if entry["val_loss"] < min((past["val_loss"] for past in self.history), default=math.inf):
+            state = pl_module.network.state_dict()
+            self.weights = {name: value.detach().cpu().clone() for name, value in state.items()}
+        self.history.append(entry)
+        self.bar.set_postfix(epoch=entry["epoch"], val_accuracy=f"{entry['val_accuracy']:.3f}", refresh=False)
+        if self.on_epoch:
+            self.on_epoch(pd.DataFrame(self.history))
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
+        self.bar.close()
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"history": self.history, "weights": self.weights}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.history, self.weights = list(state_dict["history"]), dict(state_dict["weights"])
+
+
+def _trainer(recipe: Recipe, compute: Compute, checkpoints: Path, best: _KeepBest) -> Trainer:
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    # Advice on numbers of workers and log intervals, which are parameters here.
+    warnings.filterwarnings("ignore", category=UserWarning, module="lightning")
+    warnings.filterwarnings("ignore", message=".*LeafSpec.*")
+    checkpoint = ModelCheckpoint(
+        dirpath=checkpoints,
+        filename="last",
+        save_top_k=1,
+        every_n_epochs=1,
+        save_on_train_epoch_end=True,
+        enable_version_counter=False,
+    )
+    return Trainer(
+        max_epochs=recipe.epochs,
+        accelerator=compute.accelerator,
+        devices=1,
+        precision=compute.precision,
+        deterministic=True,
+        gradient_clip_val=GRADIENT_CLIP,
+        callbacks=[best, _Average(recipe.ema_decay), checkpoint],
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        use_distributed_sampler=False,
+    )
+
+
+GRADIENT_CLIP = 2.0

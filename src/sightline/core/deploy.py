@@ -1,0 +1,75 @@
+"""From a trained network to what is deployed: one ONNX graph, from uint8 pixels to calibrated probabilities."""
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from sightline.core.augment import whole
+from sightline.core.files import replacing
+from sightline.core.serving import OnnxClassifier
+
+TOLERANCE = 1e-4
+
+
+class Deployable(nn.Module):
+    """A network with all that surrounds it: uint8 RGB (B, S, S, 3) in, probabilities float32 (B, K) out.
+
+    With ``mirror`` the probabilities of a picture and its mirror image are averaged before the temperature is applied.
+    """
+
+    def __init__(self, network: nn.Module, *, mirror: bool, temperature: float = 1.0) -> None:
+        super().__init__()
+        self.network = network
+        self.mirror = mirror
+        self.temperature = temperature
+
+    def log_probabilities(self, images: Tensor) -> Tensor:
+        """Log-probabilities (B, K) before the temperature; what a temperature is fitted to."""
+        views = whole(images)
+        logs = self.network(views).log_softmax(1)
+        if self.mirror:
+            mirrored = self.network(views.flip(3)).log_softmax(1)
+            logs = torch.stack([logs, mirrored]).exp().mean(0).log()
+        return torch.as_tensor(logs)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Calibrated probabilities (B, K)."""
+        return (self.log_probabilities(images) / self.temperature).softmax(1)
+
+
+def export_onnx(module: Deployable, path: Path, sample: NDArray[np.uint8]) -> float:
+    """Export ``module`` with a free batch axis and compare it with torch on ``sample``, uint8 (B, S, S, 3).
+
+    Returns:
+        The largest difference of a probability.
+
+    Raises:
+        RuntimeError: the difference is above 1e-4: the exporter or the runtime is at fault.
+    """
+    module.eval()
+    images = torch.from_numpy(np.array(sample))
+    with replacing(path) as part:
+        with warnings.catch_warnings():
+            # The exporter warns of its own future.
+            warnings.simplefilter("ignore")
+            torch.onnx.export(
+                module,
+                (images[:2],),
+                part,
+                input_names=["images"],
+                output_names=["probabilities"],
+                dynamic_shapes=({0: torch.export.Dim("batch")},),
+                dynamo=True,
+                external_data=False,
+                verbose=False,
+            )
+        with torch.inference_mode():
+            expected = module(images).numpy()
+        difference = float(np.abs(OnnxClassifier(part, threads=1)(sample) - expected).max())
+        if not difference <= TOLERANCE:
+            raise RuntimeError(f"ONNX and torch differ by {difference:.2e} in a probability")
+    return difference

@@ -1,0 +1,79 @@
+"""Files that are whole or not there: atomic writes, plain tables, digests."""
+
+import hashlib
+import json
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+
+@contextmanager
+def replacing(target: Path) -> Iterator[Path]:
+    """Give a temporary sibling of ``target`` to write (a file or a folder) and rename it when the block succeeds.
+
+    An exception inside the block removes the temporary and leaves an existing ``target`` as it was; a killed process
+    leaves at most a hidden ``.<name>.<random>.part`` sibling, never half a file under the real name.
+
+    >>> with replacing(Path("out.json")) as part:
+    ...     part.write_text("{}")
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    # The suffix stays last: several writers (pandas, OpenCV) choose the format by it.
+    part = target.with_name(f".{target.stem}.{uuid.uuid4().hex[:8]}.part{target.suffix}")
+    try:
+        yield part
+        if part.is_dir() and target.is_dir():
+            shutil.rmtree(target)
+        part.replace(target)
+    finally:
+        if part.is_dir():
+            shutil.rmtree(part)
+        else:
+            part.unlink(missing_ok=True)
+
+
+@contextmanager
+def replacing_folder(target: Path) -> Iterator[Path]:
+    """Like :func:`replacing`, with the temporary already made as an empty folder."""
+    with replacing(target) as part:
+        part.mkdir()
+        yield part
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write ``content`` as indented JSON with a newline at the end; not-a-number is an error, not ``NaN``."""
+    text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    with replacing(path) as part:
+        part.write_text(text, encoding="utf-8")
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file (UTF-8)."""
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def write_csv(path: Path, table: pd.DataFrame) -> None:
+    """Write a table without its index; floats with nine significant digits, which bring a float32 back exactly."""
+    with replacing(path) as part:
+        table.to_csv(part, index=False, float_format="%.9g", lineterminator="\n")
+
+
+def sha256(path: Path) -> str:
+    """SHA-256 of a file's bytes as 64 hex digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sha256_of(*contents: bytes | str) -> str:
+    """SHA-256 over several pieces; each is length-prefixed, so that moving a border changes the digest."""
+    digest = hashlib.sha256()
+    for content in contents:
+        piece = content.encode() if isinstance(content, str) else content
+        digest.update(len(piece).to_bytes(8, "little"))
+        digest.update(piece)
+    return digest.hexdigest()

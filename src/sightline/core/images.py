@@ -1,0 +1,96 @@
+"""Read pictures as people see them: upright, RGB, 8 bits, whole or not at all."""
+
+import hashlib
+import warnings
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
+
+Pixels = NDArray[np.uint8]
+
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif"})
+"""File name endings that are taken for pictures where a folder holds other files too."""
+
+# Pillow would otherwise be told by some library to fill what is missing with grey.
+ImageFile.LOAD_TRUNCATED_IMAGES = False
+
+
+class UnreadableImageError(Exception):
+    """A file that is no whole picture; ``reason`` says in a few words what is wrong with it."""
+
+    def __init__(self, path: Path, reason: str):
+        super().__init__(f"{path}: {reason}")
+        self.path = path
+        self.reason = reason
+
+
+def read_image(path: Path) -> Pixels:
+    """Decode a picture as (height, width, 3) uint8 RGB, with its EXIF orientation applied.
+
+    The content decides, not the name. Transparency is put on white, 16-bit grey is scaled to 8 bits, palettes and CMYK
+    become RGB, an animation gives its first frame.
+
+    Raises:
+        UnreadableImageError: the file is missing, empty, truncated, corrupt, no picture, too large to be one, or has
+            32-bit pixels, whose range nobody can know.
+    """
+    try:
+        if path.stat().st_size == 0:
+            raise UnreadableImageError(path, "empty file")
+        with warnings.catch_warnings(), Image.open(path) as picture:
+            # Pillow's warnings (odd EXIF, palettes with bytes as transparency) do not concern whole pictures.
+            warnings.simplefilter("ignore")
+            picture.load()
+            return _to_rgb(ImageOps.exif_transpose(picture), path)
+    except UnidentifiedImageError:
+        raise UnreadableImageError(path, "not a picture") from None
+    except FileNotFoundError:
+        raise UnreadableImageError(path, "no such file") from None
+    except Image.DecompressionBombError:
+        raise UnreadableImageError(path, "more pixels than a picture should have") from None
+    # Pillow's decoders report corrupt data by any of these.
+    except (OSError, SyntaxError, ValueError, IndexError, EOFError, TypeError) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise UnreadableImageError(path, f"corrupt: {reason}") from None
+
+
+def _to_rgb(picture: Image.Image, path: Path) -> Pixels:
+    if picture.mode.startswith("I;16"):
+        grey = np.asarray(picture).astype(np.uint16) >> 8
+        return np.repeat(grey.astype(np.uint8)[..., None], 3, axis=2)
+    if picture.mode in ("I", "F"):
+        raise UnreadableImageError(path, "32-bit pixels of unknown range: convert it to 8 or 16 bits")
+    if picture.has_transparency_data:
+        layer = picture.convert("RGBA")
+        picture = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
+    return np.array(picture.convert("RGB"))
+
+
+def fit_to_square(patch: Pixels, size: int) -> Pixels:
+    """Squash a tight patch to (size, size, 3): averaged where it shrinks, bilinear where it grows.
+
+    This is all that happens to pixels between a picture and the network's input, here and in the deployed predictor.
+    """
+    shrinks = patch.shape[0] >= size and patch.shape[1] >= size
+    resized = cv2.resize(patch, (size, size), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+    return np.asarray(resized, dtype=np.uint8)
+
+
+def list_files(folder: Path) -> list[Path]:
+    """All files below ``folder``, sorted by relative path; hidden files and folders are left out."""
+    files = (path for path in folder.rglob("*") if path.is_file())
+    visible = (path for path in files if not any(part.startswith(".") for part in path.relative_to(folder).parts))
+    return sorted(visible, key=lambda path: path.relative_to(folder).as_posix())
+
+
+def list_images(folder: Path) -> list[Path]:
+    """The files below ``folder`` that bear a picture's name ending, sorted by relative path."""
+    return [path for path in list_files(folder) if path.suffix.lower() in SUFFIXES]
+
+
+def pixel_digest(image: Pixels) -> str:
+    """SHA-256 of shape and pixels: equal for copies whose files differ only in metadata or lossless coding."""
+    return hashlib.sha256(repr(image.shape).encode() + image.tobytes()).hexdigest()

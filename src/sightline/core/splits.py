@@ -1,0 +1,49 @@
+"""Share samples out among train, val and test by group, with the classes in proportion."""
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.model_selection import StratifiedGroupKFold
+
+from sightline.core.errors import InputError
+from sightline.core.files import sha256_of
+
+SPLITS = ("train", "val", "test")
+
+
+def assign_splits(
+    labels: ArrayLike, groups: ArrayLike, *, val_fraction: float, test_fraction: float, seed: int
+) -> NDArray[np.str_]:
+    """Give each sample its split, (N,) of 'train', 'val', 'test'; a group is never divided.
+
+    Samples are what is counted (boxes, say) and groups what must stay together (the source photo with its
+    near-duplicates). The fractions are met as nearly as one fold in ``round(1 / fraction)`` can, by scikit-learn's
+    ``StratifiedGroupKFold``.
+
+    Raises:
+        InputError: there are fewer groups than folds.
+    """
+    labels, groups = np.asarray(labels), np.asarray(groups)
+    split = np.full(len(labels), "train", dtype="<U5")
+    test = _one_fold(labels, groups, test_fraction, seed)
+    split[test] = "test"
+    rest = np.flatnonzero(split == "train")
+    # Of what is left after the test split, the validation share is larger.
+    val = _one_fold(labels[rest], groups[rest], val_fraction / (1 - test_fraction), seed)
+    split[rest[val]] = "val"
+    return split
+
+
+def split_digest(splits: ArrayLike, digests: ArrayLike) -> str:
+    """SHA-256 of which picture (by its digest) is in which split: what a threshold chosen on one is bound to."""
+    pairs = zip(np.asarray(splits), np.asarray(digests), strict=True)
+    return sha256_of(*sorted(f"{split}:{digest}" for split, digest in pairs))
+
+
+def _one_fold(labels: NDArray[np.generic], groups: NDArray[np.generic], fraction: float, seed: int) -> NDArray[np.intp]:
+    folds = max(2, round(1 / fraction))
+    if (count := len(np.unique(groups))) < folds:
+        raise InputError(f"{count} independent photos cannot be split {folds} ways: more photos or larger fractions")
+    splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
+    # A class with fewer members than folds is allowed here; who needs it in every split checks that.
+    _, held_out = next(splitter.split(np.zeros(len(labels)), labels, groups))
+    return np.asarray(held_out)

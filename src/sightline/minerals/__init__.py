@@ -1,0 +1,1 @@
+"""Classify tight image patches into minerals, or say that they are none of them."""

@@ -1,0 +1,255 @@
+"""A small renderer: height fields under one light, seen straight from above.
+
+Everything in a drawn photo is a :class:`Surface` on a square or oblong canvas. Its own units make the canvas 2 wide
+with the origin in the middle, x to the right, y down, z towards the camera; colours are linear RGB (not gamma coded).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float32]
+Mask = NDArray[np.bool_]
+MIRROR = 96
+
+
+@dataclass
+class Surface:
+    """What is seen at each point of a canvas of h × w px.
+
+    ``height`` (h, w) float32 above the table, ``inside`` (h, w) bool, ``colour`` (h, w, 3) float32 linear RGB: the
+    diffuse albedo, or the reflectance of a metal. ``gloss``, ``metal`` and ``clear`` are shares in 0 … 1, one number
+    or (h, w): how sharp and strong reflections are, how much of the colour is metallic, how much light from beneath
+    comes through.
+    """
+
+    height: Array
+    inside: Mask
+    colour: Array
+    gloss: Array | float = 0.0
+    metal: Array | float = 0.0
+    clear: Array | float = 0.0
+
+
+@dataclass(frozen=True)
+class Light:
+    """One key light and what surrounds the scene.
+
+    ``towards`` (3,) is the unit vector to the key light, ``key`` and ``ambient`` (3,) linear RGB. ``mirror``
+    (MIRROR, MIRROR, 3) is what a mirror reflects to the camera, by its normal's x and y (the lit sphere of Sloan et al.,
+    "The Lit Sphere", Graphics Interface 2001), and ``haze`` the same for a rough surface.
+    """
+
+    towards: Array
+    key: Array
+    ambient: Array
+    mirror: Array
+    haze: Array
+
+
+class Solid(NamedTuple):
+    """A convex solid ``normals @ (p - centre) <= offsets``; ``reach`` bounds its distance from the centre."""
+
+    centre: Array
+    normals: Array
+    offsets: Array
+    reach: float
+
+
+class Relief(NamedTuple):
+    """The union of solids from above: ``height`` (0 where ``inside`` is false), and by pixel the index of the solid, of its
+    face in front and of its face behind.
+    """
+
+    height: Array
+    inside: Mask
+    solid: NDArray[np.int32]
+    front: NDArray[np.int32]
+    back: NDArray[np.int32]
+
+
+def shade(surface: Surface, light: Light, scale: float, shadow: Array | None = None) -> Array:
+    """Light that a surface sends to the camera, (h, w, 3) float32 linear RGB.
+
+    Lambert's law and the sky for the diffuse part, the lit sphere for reflections, Schlick's approximation of the
+    Fresnel term, and hollows a little darker than ridges. ``scale`` is px a unit; ``shadow`` (h, w) is the share of
+    the key light that is blocked.
+    """
+    lamp_share = 1 - shadow if shadow is not None else np.float32(1)
+    normal = normals_of(surface.height, scale)
+    low = cv2.blur(surface.height, (round(scale / 8) | 1,) * 2)
+    cavity = np.clip(1 + 3.5 * (surface.height - low), 0.45, 1.1)
+    lambert = np.clip(normal @ light.towards, 0, 1) * lamp_share
+    sky = (0.4 + 0.6 * normal[..., 2]) * cavity
+    at = (normal[..., :2] * 0.5 + 0.5) * (MIRROR - 1)
+    sharp = cv2.remap(light.mirror, at, None, cv2.INTER_LINEAR)
+    rough = cv2.remap(light.haze, at, None, cv2.INTER_LINEAR)
+    gloss, metal, clear = (np.asarray(v, np.float32) for v in (surface.gloss, surface.metal, surface.clear))
+    reflection = (rough + _per_pixel(gloss) * (sharp - rough)) * (cavity * (0.5 + 0.5 * lamp_share))[..., None]
+    grazing = (1 - normal[..., 2]) ** 2
+    fresnel = gloss * (0.04 + 0.08 * gloss**2 + 0.9 * grazing * grazing * (1 - normal[..., 2]))
+    body = (1 - metal) * (1 - clear)
+    diffuse = (body * lambert)[..., None] * light.key + (body * sky)[..., None] * light.ambient
+    mirrored = (_per_pixel(metal) * surface.colour + _per_pixel((1 - metal) * fresnel)) * reflection
+    return (surface.colour * diffuse + mirrored).astype(np.float32)
+
+
+def shadow_of(height: Array, light: Light, scale: float, steps: int = 12) -> Array:
+    """Share of the key light that each point of a height field does not get, (h, w) float32 in 0 … 1.
+
+    Marches towards the light and asks whether the terrain there stands above the ray; the penumbra widens with the
+    distance. ``scale`` is px a unit.
+    """
+    run = float(np.hypot(light.towards[0], light.towards[1]))
+    direction, slope = (light.towards[:2] / run).tolist(), float(light.towards[2]) / run
+    blocked = np.zeros_like(height)
+    for distance in np.linspace(0.02, float(height.max()) / slope, steps).tolist():
+        shift = np.array([[1, 0, -distance * scale * direction[0]], [0, 1, -distance * scale * direction[1]]])
+        there = cv2.warpAffine(height, shift, height.shape[::-1])
+        above = (there - height - distance * slope) / (0.03 + 0.12 * distance)
+        np.maximum(blocked, above, out=blocked)
+    return cv2.GaussianBlur(np.minimum(blocked, 1), (0, 0), 0.012 * scale + 0.5)
+
+
+def make_light(rng: np.random.Generator) -> Light:
+    """A random lamp, window or sun with its colour, and surroundings that glossy things reflect."""
+    turn, rise = rng.uniform(0, 2 * np.pi), np.deg2rad(rng.uniform(32, 68))
+    towards = _unit(np.array([np.cos(turn) * np.cos(rise), np.sin(turn) * np.cos(rise), np.sin(rise)]))
+    warmth = rng.uniform(-1, 1)
+    colour = np.array([1 + 0.16 * warmth, 1.0, 1 - 0.2 * warmth])
+    share = rng.uniform(0.45, 0.8)
+    key, ambient = 1.25 * share * colour, 0.95 * (1 - share) * (2 - colour)
+
+    nx, ny = np.meshgrid(*[np.linspace(-1, 1, MIRROR, dtype=np.float32)] * 2)
+    nz = np.sqrt(np.clip(1 - nx**2 - ny**2, 0, 1))
+    ray = np.stack([2 * nz * nx, 2 * nz * ny, 2 * nz**2 - 1], -1)
+    room = 0.3 + 0.35 * ray[..., 2] + 0.25 * fractal(rng, (MIRROR, MIRROR), 3, 2)
+    mirror = np.clip(room, 0.04, None)[..., None] * (ambient + 0.4 * key)
+    lamps = [(towards, 4.5, rng.uniform(0.9, 0.97))]
+    for _ in range(rng.integers(1, 4)):
+        window = _unit(np.append(rng.normal(size=2), rng.uniform(0.0, 0.9)))
+        lamps.append((window, rng.uniform(0.6, 1.8), rng.uniform(0.6, 0.9)))
+    for where, strength, edge in lamps:
+        lobe = np.clip((ray @ where - edge) / (1 - edge) * 2.5, 0, 1)
+        mirror += strength * lobe[..., None] * key
+    mirror = mirror.astype(np.float32)
+    haze = cv2.GaussianBlur(mirror, (0, 0), MIRROR / 9)
+    return Light(towards, key.astype(np.float32), ambient.astype(np.float32), mirror, haze)
+
+
+def grid(shape: tuple[int, int]) -> tuple[Array, Array]:
+    """x and y of every pixel centre, each (h, w) float32; x runs from -1 to 1."""
+    h, w = shape
+    xs = (np.arange(w, dtype=np.float32) + 0.5 - w / 2) / (w / 2)
+    ys = (np.arange(h, dtype=np.float32) + 0.5 - h / 2) / (w / 2)
+    x, y = np.meshgrid(xs, ys)
+    return x, y
+
+
+def fractal(
+    rng: np.random.Generator, shape: tuple[int, int], cells: float, octaves: int = 4, gain: float = 0.5
+) -> Array:
+    """Smooth random field, (h, w) float32 with mean about 0 and deviation about 1.
+
+    Sum of ``octaves`` lattices of normal numbers, the coarsest with ``cells`` cells across the width, each next one 1.87
+    times as fine (not twice: the lattices would show) and ``gain`` times as strong (Perlin, "An image synthesizer", SIGGRAPH 1985).
+    """
+    h, w = shape
+    total, power = np.zeros(shape, np.float32), 0.0
+    for octave in range(octaves):
+        across = min(cells * 1.87**octave, w / 2)
+        lattice = rng.standard_normal((max(2, round(across * h / w)) + 1, max(2, round(across)) + 1), np.float32)
+        total += gain**octave * cv2.resize(lattice, (w, h), interpolation=cv2.INTER_CUBIC)
+        power += gain ** (2 * octave)
+    # Interpolation between lattice points costs about a third of the deviation.
+    return total * np.float32(1.4 / np.sqrt(power))
+
+
+def cells_of(rng: np.random.Generator, shape: tuple[int, int], count: int) -> tuple[NDArray[np.int32], Array]:
+    """Voronoi cells of random points: the cell's index from 0 and the distance in px to its point, each (h, w)."""
+    h, w = shape
+    spots = np.ones(shape, np.uint8)
+    spots[rng.integers(0, h, count), rng.integers(0, w, count)] = 0
+    distance, label = cv2.distanceTransformWithLabels(
+        spots, cv2.DIST_L2, cv2.DIST_MASK_5, labelType=cv2.DIST_LABEL_PIXEL
+    )
+    return label - 1, distance
+
+
+def curve(rng: np.random.Generator, knots: int, at: Array) -> Array:
+    """A random piecewise linear function of ``at`` with values in 0 … 1, one knot a unit, repeated every ``knots``."""
+    values = rng.uniform(0, 1, knots)
+    return np.interp(at, np.arange(knots + 1), np.append(values, values[0]), period=knots).astype(np.float32)
+
+
+def stack_solids(shape: tuple[int, int], solids: Sequence[Solid]) -> Relief:
+    """Top surface of the union of convex solids (a z-buffer); only what rises above the table at height 0 is seen."""
+    x, y = grid(shape)
+    height, inside = np.zeros(shape, np.float32), np.zeros(shape, np.bool_)
+    solid, front, back = (np.zeros(shape, np.int32) for _ in range(3))
+    scale = shape[1] / 2
+    for index, (centre, normals, offsets, reach) in enumerate(solids):
+        middle = np.array([shape[1], shape[0]]) / 2 + centre[:2] * scale
+        x0, y0 = np.clip(np.floor(middle - reach * scale), 0, shape[::-1]).astype(int)
+        x1, y1 = np.clip(np.ceil(middle + reach * scale), 0, shape[::-1]).astype(int)
+        if x0 >= x1 or y0 >= y1:
+            continue
+        view = np.s_[y0:y1, x0:x1]
+        px, py = x[view] - centre[0], y[view] - centre[1]
+        z = (offsets[:, None, None] - normals[:, 0, None, None] * px - normals[:, 1, None, None] * py) / (
+            normals[:, 2, None, None]
+        )
+        upper, lower = np.flatnonzero(normals[:, 2] > 0), np.flatnonzero(normals[:, 2] < 0)
+        top, bottom = z[upper].min(0), z[lower].max(0)
+        shown = (top > bottom) & (top + centre[2] > height[view])
+        height[view][shown] = top[shown] + centre[2]
+        inside[view][shown] = True
+        solid[view][shown] = index
+        front[view][shown] = upper[z[upper].argmin(0)][shown]
+        back[view][shown] = lower[z[lower].argmax(0)][shown]
+    # Edges of real crystals are a little worn; here that also keeps glints on them from breaking into dots.
+    return Relief(cv2.GaussianBlur(height, (0, 0), 1.0), inside, solid, front, back)
+
+
+def normals_of(height: Array, scale: float) -> Array:
+    """Unit normals of a height field, (h, w, 3) float32; ``scale`` is px a unit."""
+    dx = cv2.Sobel(height, cv2.CV_32F, 1, 0, ksize=3, scale=scale / 8)
+    dy = cv2.Sobel(height, cv2.CV_32F, 0, 1, ksize=3, scale=scale / 8)
+    length = 1 / np.sqrt(1 + dx * dx + dy * dy)
+    return np.stack([-dx * length, -dy * length, length], -1)
+
+
+def linear(*colours: str) -> Array:
+    """Colours written ``"rrggbb"`` (sRGB) as linear RGB: (3,) for one, (n, 3) for several."""
+    srgb = np.array([[int(c[i : i + 2], 16) for i in (0, 2, 4)] for c in colours]) / 255
+    values = np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4).astype(np.float32)
+    return values[0] if len(colours) == 1 else values
+
+
+def ramp(colours: Array, at: Array) -> Array:
+    """Colours along a palette (n, 3): ``at`` 0 gives the first, 1 the last; shape of ``at`` + (3,)."""
+    stops = np.linspace(0, 1, len(colours))
+    return np.stack([np.interp(at, stops, colours[:, c]) for c in range(3)], -1).astype(np.float32)
+
+
+def mix(a: Array, b: Array, share: Array) -> Array:
+    """Colours ``a`` where ``share`` (h, w) is 0 and ``b`` where it is 1."""
+    return a + (b - a) * share[..., None]
+
+
+def step(at: Array, low: float, high: float) -> Array:
+    """0 below ``low``, 1 above ``high``, smooth between (Hermite)."""
+    t = np.clip((at - low) / (high - low), 0, 1)
+    return (t * t * (3 - 2 * t)).astype(np.float32)
+
+
+def _per_pixel(value: Array | float) -> Array:
+    return np.asarray(value, np.float32).reshape(*np.shape(value), *(1,) * (3 - np.ndim(value)))
+
+
+def _unit(vector: NDArray[np.float64]) -> Array:
+    return (vector / np.linalg.norm(vector)).astype(np.float32)

@@ -1,0 +1,307 @@
+"""The embedded data set: drawn photos of mineral specimens with exact boxes.
+
+A photo shows one to five specimens of the seven minerals among stones that look like them and are not annotated, on a
+backdrop that says nothing about the class, partly hidden, in the light of one lamp and through an ordinary camera.
+"""
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from sightline.core.files import replacing_folder, write_json
+from sightline.core.parallel import map_ordered
+from sightline.core.progress import progress
+from sightline.minerals.props import BACKDROPS, OCCLUDERS
+from sightline.minerals.rendering import Array, Light, Mask, Surface, make_light, normals_of, shade, shadow_of
+from sightline.minerals.rocks import LOOKALIKES, MINERALS, Painter
+
+CLASSES = tuple(MINERALS)
+SIZES = ((640, 480), (480, 640), (800, 600), (512, 512), (720, 480), (600, 450))
+SIZE_SHARES = (0.5, 0.12, 0.12, 0.1, 0.08, 0.08)
+SHORTEST_SIDE = 24
+SMALLEST_VISIBLE = 0.6
+TRIES = 30
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A drawn photo and its truth.
+
+    ``image`` is (H, W, 3) uint8 RGB. ``boxes_xywh`` are (x, y, width, height) in px and hold exactly the visible pixels
+    of their specimen, which ``instances`` (H, W) uint8 marks with its index + 1 (0: no specimen). ``labels`` name the
+    mineral in each box. At least 60 % of every specimen is visible and no box side is below 24 px.
+    """
+
+    image: NDArray[np.uint8]
+    boxes_xywh: list[tuple[float, float, float, float]]
+    labels: list[str]
+    instances: NDArray[np.uint8]
+
+
+def draw_dataset(folder: Path, photos: int, seed: int, workers: int) -> None:
+    """Draw ``photos`` scenes into ``folder``: ``images/0001.jpg`` … and ``annotations.json`` (COCO, categories 1 … 7).
+
+    Photo number i + 1 depends on ``seed`` and i alone, not on ``photos`` or ``workers``. The mineral of its first specimen is
+    ``CLASSES[i % 7]``, so that small sets have every class as well.
+    """
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
+    with replacing_folder(folder) as part:
+        (part / "images").mkdir()
+        draw = partial(_draw_photo, part / "images", seed)
+        with progress(map_ordered(draw, range(photos), workers), "drawing photos", photos, "photo") as bar:
+            for image, specimens in bar:
+                images.append(image)
+                for specimen in specimens:
+                    annotations.append({"id": len(annotations) + 1, **specimen})
+        categories = [{"id": CLASSES.index(name) + 1, "name": name, "supercategory": "mineral"} for name in CLASSES]
+        write_json(part / "annotations.json", {"images": images, "annotations": annotations, "categories": categories})
+
+
+def draw_scene(seed: int, index: int) -> Scene:
+    """Draw photo ``index`` of the set ``seed``: a pure function of both."""
+    rng = np.random.default_rng((seed, index))
+    light = make_light(rng)
+    width, height = SIZES[rng.choice(len(SIZES), p=SIZE_SHARES)]
+    backdrop = BACKDROPS[rng.integers(len(BACKDROPS))](rng, (height, width))
+    table = _Table(rng, light, shade(backdrop, light, width / 2))
+    for label, painter in _choose_stones(rng, CLASSES[index % len(CLASSES)]):
+        table.put(label, painter)
+    for _ in range(rng.choice([0, 1, 2, 3], p=[0.3, 0.4, 0.2, 0.1])):
+        table.hide_part()
+    boxes = [_box_of(table.owner == number) for number in table.labels]
+    instances = np.zeros((height, width), np.uint8)
+    for position, number in enumerate(table.labels):
+        instances[table.owner == number] = position + 1
+    return Scene(_photograph(rng, table.picture), boxes, list(table.labels.values()), instances)
+
+
+def _draw_photo(folder: Path, seed: int, index: int) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    scene = draw_scene(seed, index)
+    name = f"{index + 1:04d}.jpg"
+    quality = int(np.random.default_rng((seed, index, 1)).integers(60, 97))
+    _, jpeg = cv2.imencode(".jpg", scene.image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
+    (folder / name).write_bytes(jpeg.tobytes())
+    height, width = scene.image.shape[:2]
+    specimens = [
+        {
+            "image_id": index + 1,
+            "category_id": CLASSES.index(label) + 1,
+            "bbox": list(box),
+            "area": int(np.count_nonzero(scene.instances == position + 1)),
+            "iscrowd": 0,
+        }
+        for position, (label, box) in enumerate(zip(scene.labels, scene.boxes_xywh, strict=True))
+    ]
+    return {"id": index + 1, "file_name": name, "width": width, "height": height}, specimens
+
+
+def _choose_stones(rng: np.random.Generator, first: str) -> list[tuple[str | None, Painter]]:
+    """Specimens (the required one first, so that it finds room) and unlabelled look-alikes in random order."""
+    others = rng.choice(CLASSES, rng.choice(5, p=[0.15, 0.25, 0.3, 0.2, 0.1]))
+    specimens: list[tuple[str | None, Painter]] = [(str(name), MINERALS[str(name)]) for name in (first, *others)]
+    strangers = [(None, LOOKALIKES[k]) for k in rng.integers(0, len(LOOKALIKES), rng.integers(1, 5))]
+    rest = [*specimens[1:], *strangers]
+    return [specimens[0], *(rest[k] for k in rng.permutation(len(rest)))]
+
+
+@dataclass(frozen=True)
+class _Cutout:
+    """A rendered stone with a margin for its shadow: light, share covered, shadow and transparency by pixel."""
+
+    light: Array
+    alpha: Array
+    shadow: Array
+    clear: Array
+    tint: Array
+    bend: Array
+
+
+class _Table:
+    """The picture as it is built up: what lies where, and how much of each stone is still to be seen."""
+
+    def __init__(self, rng: np.random.Generator, light: Light, picture: Array):
+        self.rng = rng
+        self.light = light
+        self.picture = picture
+        self.owner = np.zeros(picture.shape[:2], np.int32)
+        self.whole: dict[int, int] = {}
+        self.labels: dict[int, str] = {}
+        self.scale = min(picture.shape[:2]) * np.exp(rng.normal(np.log(0.25), 0.3))
+
+    def put(self, label: str | None, painter: Painter) -> None:
+        """Lay a stone where it leaves enough of the others in sight; where there is no room, leave it out.
+
+        The first stone always has room.
+        """
+        longest = float(np.clip(self.scale * np.exp(self.rng.normal(0, 0.25)), 44, 260))
+        side = round(min(longest * 1.4, 270) / 0.75)
+        cutout = _cut_out(painter(self.rng, side), self.light, longest)
+        height, width = self.owner.shape
+        rows, columns = _extent(cutout.alpha > 0.5)
+        for _ in range(TRIES):
+            left = int(self.rng.integers(2, width - 2 - (columns.stop - columns.start))) - columns.start
+            top = int(self.rng.integers(2, height - 2 - (rows.stop - rows.start))) - rows.start
+            number = len(self.whole) + 1
+            owner = _with_mask(self.owner, cutout.alpha > 0.5, left, top, number)
+            if self._enough_visible(owner):
+                self.owner, self.whole[number] = owner, int(np.count_nonzero(cutout.alpha > 0.5))
+                if label:
+                    self.labels[number] = label
+                _composite(self.picture, cutout, left, top, self.light)
+                return
+
+    def hide_part(self) -> None:
+        """Lay a leaf, finger, scale, card or twig over the edge of a stone; leave it out where it would hide too much."""
+        stone = int(self.rng.choice(list(self.whole)))
+        rows, columns = _extent(self.owner == stone)
+        size = max(rows.stop - rows.start, columns.stop - columns.start)
+        longest = float(np.clip(size * self.rng.uniform(0.8, 1.8), 60, 300))
+        painter = OCCLUDERS[self.rng.integers(len(OCCLUDERS))]
+        cutout = _cut_out(painter(self.rng, round(longest * 1.1)), self.light, longest)
+        for _ in range(TRIES):
+            turn, away = self.rng.uniform(0, 2 * np.pi), self.rng.uniform(0.25, 0.8) * size
+            x = (columns.start + columns.stop) / 2 + away * np.cos(turn) - cutout.alpha.shape[1] / 2
+            y = (rows.start + rows.stop) / 2 + away * np.sin(turn) - cutout.alpha.shape[0] / 2
+            owner = _with_mask(self.owner, cutout.alpha > 0.5, round(x), round(y), 0)
+            hidden = np.count_nonzero(self.owner == stone) - np.count_nonzero(owner == stone)
+            if hidden > 0.04 * self.whole[stone] and self._enough_visible(owner):
+                self.owner = owner
+                _composite(self.picture, cutout, round(x), round(y), self.light)
+                return
+
+    def _enough_visible(self, owner: NDArray[np.int32]) -> bool:
+        for number, whole in self.whole.items():
+            seen = owner == number
+            if np.count_nonzero(seen) < SMALLEST_VISIBLE * whole or min(_box_of(seen)[2:]) < SHORTEST_SIDE:
+                return False
+        return True
+
+
+def _cut_out(surface: Surface, light: Light, longest: float) -> _Cutout:
+    """Render a surface and scale it so that the longer side of its mask has ``longest`` px."""
+    rows, columns = _extent(surface.inside)
+    window = (rows, columns)
+    size = (columns.stop - columns.start, rows.stop - rows.start)
+    target = tuple(round(n * longest / max(size)) for n in size)
+    inside = surface.inside[window]
+    scale = surface.inside.shape[1] / 2
+    height = np.where(inside, surface.height[window], 0).astype(np.float32)
+    gloss, metal, clear = (
+        np.broadcast_to(np.asarray(value, np.float32), surface.inside.shape)[window]
+        for value in (surface.gloss, surface.metal, surface.clear)
+    )
+    # Shadows are soft: they are computed at the final size, with room around the stone to fall on.
+    margin = round(longest / 2)
+    small_scale = scale * longest / max(size)
+    small_height = _pad(cv2.resize(height, target, interpolation=cv2.INTER_AREA), margin)
+    shadow = shadow_of(small_height, light, small_scale)
+    on_itself = cv2.resize(shadow[margin:-margin, margin:-margin], size, interpolation=cv2.INTER_LINEAR)
+    lit = shade(Surface(height, inside, surface.colour[window], gloss, metal, clear), light, scale, on_itself)
+    normal = normals_of(cv2.GaussianBlur(small_height, (0, 0), 0.8), small_scale)
+    bend = normal[..., :2] * (small_height * (-0.6 * small_scale))[..., None]
+    cover = inside.astype(np.float32)
+    alpha, clear, lit, tint = (
+        _pad(cv2.resize(layer, target, interpolation=cv2.INTER_AREA), margin)
+        for layer in (cover, clear * cover, lit * cover[..., None], surface.colour[window])
+    )
+    return _Cutout(lit, alpha, shadow, clear, tint, bend)
+
+
+def _composite(picture: Array, cutout: _Cutout, left: int, top: int, light: Light) -> None:
+    """Lay a cut-out over the picture, in place: first its shadow, then what shines through it, then its own light."""
+    there, here = _overlap(picture.shape[:2], cutout.alpha.shape, left, top)
+    under = picture[there]
+    alpha, clear = cutout.alpha[here][..., None], cutout.clear[here][..., None]
+    seen_through = 1 - 0.6 * float(cutout.clear.sum() / max(float(cutout.alpha.sum()), 1))
+    lamp = light.key * light.towards[2]
+    blocked = (lamp / (lamp + light.ambient)) * (cutout.shadow[here] * seen_through)[..., None]
+    near = cv2.GaussianBlur(cutout.alpha, (0, 0), max(1.0, 0.03 * cutout.alpha.shape[1]))[here]
+    ground = under * (1 - blocked) * (1 - 0.45 * near * seen_through)[..., None]
+    y, x = np.indices(alpha.shape[:2], dtype=np.float32)
+    bend = cutout.bend[here]
+    behind = cv2.remap(under, x + bend[..., 0], y + bend[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
+    # A lens of stone gathers some light on what lies beneath it.
+    through = behind * cutout.tint[here] * np.float32(1.05)
+    picture[there] = ground * (1 - alpha) + cutout.light[here] + through * clear
+
+
+def _photograph(rng: np.random.Generator, radiance: Array) -> NDArray[np.uint8]:
+    """What a camera makes of the light: focus, shake, vignetting, exposure, white balance, noise, tone curve, sRGB."""
+    height, width = radiance.shape[:2]
+    image = cv2.GaussianBlur(radiance, (0, 0), 0.35 + rng.gamma(1.2, 0.4))
+    if rng.random() < 0.15:
+        image = cv2.filter2D(image, -1, _shake(rng, int(rng.integers(3, 10))))
+    y, x = np.indices((height, width), dtype=np.float32)
+    cx, cy = rng.uniform(0.4, 0.6, 2)
+    radius = np.hypot(x / width - cx, y / height - cy)
+    image *= (1 - rng.uniform(0, 0.7) * radius**2)[..., None]
+    # The meter raises dark scenes and lowers bright ones, but not all the way.
+    metered = (0.2 / max(float(np.median(image[::4, ::4])), 0.01)) ** 0.3
+    image *= np.float32(metered * 2 ** rng.normal(-0.1, 0.3))
+    image *= (1 + rng.normal(0, 0.05, 3)).astype(np.float32)
+    noise = rng.standard_normal(image.shape, np.float32)
+    # Read noise, and shot noise that grows with the light.
+    image += noise * np.sqrt(rng.uniform(0.0005, 0.03) ** 2 * (0.02 + 0.35 * np.clip(image, 0, 1)))
+    coded = _tone_curve(rng.uniform(-0.05, 0.2))[np.clip(image * 16384, 0, 65535).astype(np.uint16)]
+    grey = coded @ np.array([0.299, 0.587, 0.114], np.float32)
+    coded = grey[..., None] + rng.uniform(0.75, 1.15) * (coded - grey[..., None])
+    return np.clip(np.rint(coded * 255), 0, 255).astype(np.uint8)
+
+
+def _tone_curve(contrast: float) -> Array:
+    """Coded value of light 0 … 4 (white is 1) in 65536 steps: highlights roll off, then sRGB, then contrast."""
+    light = np.arange(65536, dtype=np.float32) / 16384
+    light = np.where(light < 0.7, light, 0.7 + 0.3 * (1 - np.exp(-(light - 0.7) / 0.3)))
+    coded = np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
+    return (coded + contrast * (coded * coded * (3 - 2 * coded) - coded)).astype(np.float32)
+
+
+def _shake(rng: np.random.Generator, length: int) -> Array:
+    """A line-shaped blur kernel, centred so that boxes stay where they are."""
+    size = length | 1
+    kernel = np.zeros((size * 4, size * 4), np.float32)
+    turn = rng.uniform(0, np.pi)
+    middle, reach = size * 2 - 0.5, (length - 1) * 2
+    ends = [(round(middle + s * reach * np.cos(turn)), round(middle + s * reach * np.sin(turn))) for s in (-1, 1)]
+    cv2.line(kernel, ends[0], ends[1], 1.0, 3)
+    kernel = kernel.reshape(size, 4, size, 4).mean((1, 3))
+    return kernel / kernel.sum()
+
+
+def _box_of(mask: Mask) -> tuple[float, float, float, float]:
+    if not mask.any():
+        return 0.0, 0.0, 0.0, 0.0
+    rows, columns = _extent(mask)
+    return float(columns.start), float(rows.start), float(columns.stop - columns.start), float(rows.stop - rows.start)
+
+
+def _extent(mask: Mask) -> tuple[slice, slice]:
+    """Rows and columns of the smallest window that holds all of a mask."""
+    rows, columns = (np.flatnonzero(mask.any(axis)) for axis in (1, 0))
+    return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
+
+
+def _pad(layer: Array, margin: int) -> Array:
+    return cv2.copyMakeBorder(np.ascontiguousarray(layer), *[margin] * 4, cv2.BORDER_CONSTANT)
+
+
+def _overlap(
+    picture: tuple[int, ...], patch: tuple[int, ...], left: int, top: int
+) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
+    """Where a patch at (left, top) lies in the picture, and which part of it that is."""
+    y0, y1 = max(top, 0), min(top + patch[0], picture[0])
+    x0, x1 = max(left, 0), min(left + patch[1], picture[1])
+    return np.s_[y0:y1, x0:x1], np.s_[y0 - top : y1 - top, x0 - left : x1 - left]
+
+
+def _with_mask(owner: NDArray[np.int32], mask: Mask, left: int, top: int, number: int) -> NDArray[np.int32]:
+    there, here = _overlap(owner.shape, mask.shape, left, top)
+    changed = owner.copy()
+    changed[there][mask[here]] = number
+    return changed

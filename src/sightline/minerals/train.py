@@ -1,0 +1,84 @@
+"""Stage ``minerals-train``: train our network on the patches of split 'train', keep the weights that 'val' prefers."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+from safetensors.torch import save_file
+
+from sightline.core.augment import MEAN, STD, Augmentation
+from sightline.core.classifier import Recipe, fit, inputs_digest
+from sightline.core.compute import prepare
+from sightline.core.files import replacing_folder, write_csv, write_json
+from sightline.core.packs import open_pack
+from sightline.minerals.model import MineralNet
+from sightline.minerals.params import NONE, Minerals, Train
+from sightline.params import Compute, Runtime, load
+
+Option = typer.Option()
+
+
+def main(patches: Annotated[Path, Option], out: Annotated[Path, Option], history: Annotated[Path, Option]) -> None:
+    """Read parameters, then :func:`train`."""
+    minerals = load("minerals", Minerals)
+    workers = load("runtime", Runtime).workers
+    train(patches, minerals.data.classes, minerals.train, load("compute", Compute), workers, out, history)
+
+
+def train(
+    patches: Path,
+    classes: Sequence[str],
+    settings: Train,
+    compute: Compute,
+    workers: int,
+    out: Path,
+    history: Path,
+) -> None:
+    """Write ``out/model.safetensors`` and ``out/config.json``, and ``history`` (CSV) after each epoch.
+
+    The network has an output for 'none of them' if there are negative patches to learn it from; photos that are one
+    specimen each leave none. A training that was cut off goes on where it stopped.
+    """
+    pack = open_pack(patches)
+    present = pack.manifest["label"]
+    names = [*classes, NONE] if (present == NONE).any() else list(classes)
+    labels = present.map({name: number for number, name in enumerate(names)}).to_numpy(np.int64)
+    prepare(compute, settings.seed)
+    network = MineralNet(len(names), **settings.network.model_dump())
+    checkpoints = Path(".cache/checkpoints") / inputs_digest(patches, classes, settings, compute)
+    recipe = _recipe(settings, names)
+    fit(network, pack, labels, recipe, compute, workers, checkpoints, lambda table: write_csv(history, table))
+    with replacing_folder(out) as part:
+        save_file(
+            {name: value.contiguous() for name, value in network.state_dict().items()}, part / "model.safetensors"
+        )
+        config = {
+            "architecture": "MineralNet",
+            "arguments": {"num_classes": len(names), **settings.network.model_dump()},
+            "parameters": sum(parameter.numel() for parameter in network.parameters()),
+            "classes": names,
+            "preprocessing": {
+                "size": pack.images.shape[1],
+                "resize": "squash",
+                "colour": "RGB",
+                "mean": MEAN,
+                "std": STD,
+            },
+        }
+        write_json(part / "config.json", config)
+
+
+def _recipe(settings: Train, names: Sequence[str]) -> Recipe:
+    strengths = settings.augment.model_dump(exclude={"mixup_alpha", "cutmix_alpha"})
+    minerals = sum(name != NONE for name in names)
+    none_share = settings.none_share if NONE in names else 0.0
+    shares = tuple(none_share if name == NONE else (1 - none_share) / minerals for name in names)
+    return Recipe(
+        **settings.model_dump(exclude={"network", "augment", "none_share"}),
+        class_shares=shares,
+        mixup_alpha=settings.augment.mixup_alpha,
+        cutmix_alpha=settings.augment.cutmix_alpha,
+        augmentation=Augmentation(**strengths),
+    )

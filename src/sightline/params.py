@@ -1,0 +1,70 @@
+"""Typed parameters: every section of params.yaml is checked before any work starts.
+
+Each task describes its own section in ``sightline/<task>/params.py`` with models derived from :class:`Section`; this
+module knows how to read them, and the two sections that belong to no task.
+"""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from sightline.core.errors import InputError
+
+Fraction = Annotated[float, Field(gt=0, lt=1)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class Section(BaseModel):
+    """A section of params.yaml: unknown keys are errors, values do not change after loading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Compute(Section):
+    """What the arithmetic runs on. Part of the result: another value gives other weights."""
+
+    threads: Count
+    accelerator: Literal["cpu", "gpu", "mps"]
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"]
+
+
+class Runtime(Section):
+    """How the machine is used. Never part of a result, so no stage depends on it."""
+
+    workers: int = Field(ge=0)
+
+
+S = TypeVar("S", bound=Section)
+
+
+def load(name: str, model: type[S], path: Path = Path("params.yaml")) -> S:
+    """Read and check the section ``name`` of the parameter file.
+
+    Raises:
+        InputError: the file is missing or not YAML, the section is missing, a key is unknown or a value is bad; the
+            message names every culprit by its dotted name.
+    """
+    try:
+        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{path} is missing: stages run from the repository's root") from None
+    except yaml.YAMLError as error:
+        raise InputError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(tree, dict) or name not in tree:
+        raise InputError(f"{path} has no section '{name}'")
+    try:
+        return model.model_validate(tree[name])
+    except ValidationError as error:
+        raise InputError(f"{path}: " + "; ".join(_describe(name, issue) for issue in error.errors())) from None
+
+
+def _describe(section: str, issue: Any) -> str:
+    where = ".".join([section, *map(str, issue["loc"])])
+    if issue["type"] == "extra_forbidden":
+        return f"unknown parameter '{where}'"
+    if issue["type"] == "missing":
+        return f"parameter '{where}' is missing"
+    return f"parameter '{where}': {issue['msg'][0].lower()}{issue['msg'][1:]} (it is {issue['input']!r})"
