@@ -4,6 +4,7 @@ import errno
 import hashlib
 import io
 import json
+import logging
 import re
 import shutil
 import subprocess
@@ -15,6 +16,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
+import kagglehub
 import pytest
 import requests
 from requests.adapters import HTTPAdapter
@@ -37,6 +39,7 @@ class Site:
     script: list[Callable[["Request"], None]] = field(default_factory=list)
     pages: dict[str, Callable[["Request"], None]] = field(default_factory=dict)
     asked: list[str | None] = field(default_factory=list)
+    conditions: list[str | None] = field(default_factory=list)
     sent: list[int] = field(default_factory=list)
     url: str = ""
 
@@ -51,6 +54,7 @@ class Request(BaseHTTPRequestHandler):
         self.posted = self.rfile.read(length)
         site = self.site
         site.asked.append(self.headers.get("Range"))
+        site.conditions.append(self.headers.get("If-Range"))
         site.sent.append(0)
         page = site.pages.get(urlsplit(self.path).path, whole)
         (site.script.pop(0) if site.script else page)(self)
@@ -170,13 +174,20 @@ def test_away_from_a_terminal_a_pinned_download_says_nothing(
 
 
 @pytest.mark.parametrize(
-    "headers", [{"ETag": '"one"'}, {"ETag": 'W/"1"', "Last-Modified": "Tue, 01 Jul 2025 10:00:00 GMT"}]
+    ("headers", "condition"),
+    [
+        ({"ETag": '"one"'}, '"one"'),
+        ({"ETag": 'W/"1"', "Last-Modified": "Tue, 01 Jul 2025 10:00:00 GMT"}, "Tue, 01 Jul 2025 10:00:00 GMT"),
+    ],
 )
-def test_a_cut_download_goes_on_where_it_stopped(site: Site, here: Path, headers: dict[str, str]) -> None:
+def test_a_cut_download_goes_on_where_it_stopped(
+    site: Site, here: Path, headers: dict[str, str], condition: str
+) -> None:
     site.headers = headers
     site.script = [cut(4000), cut(1000)]
     assert fetch(site) == SHA256
     assert site.asked == [None, "bytes=4000-", "bytes=5000-"]
+    assert site.conditions == [None, condition, condition]
     assert sum(site.sent) == len(BODY)
 
 
@@ -203,6 +214,21 @@ def test_a_download_interrupted_by_the_user_goes_on(site: Site, here: Path, monk
 def test_a_file_that_was_whole_but_not_yet_in_place_is_not_fetched_again(
     site: Site, here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    interrupt_before_the_move(site, monkeypatch)
+    assert fetch(site) == SHA256
+    assert site.sent == [len(BODY), 0]
+
+
+def test_a_file_that_was_whole_but_is_another_by_now_is_fetched_anew(
+    site: Site, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    interrupt_before_the_move(site, monkeypatch)
+    site.script = [answer(416, ETag='"one"', Content_Range="bytes */100")]
+    assert fetch(site) == SHA256
+    assert site.asked == [None, f"bytes={len(BODY)}-", None]
+
+
+def interrupt_before_the_move(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
@@ -210,8 +236,6 @@ def test_a_file_that_was_whole_but_not_yet_in_place_is_not_fetched_again(
         killed.setattr(shutil, "move", interrupt)
         with pytest.raises(KeyboardInterrupt):
             fetch(site)
-    assert fetch(site) == SHA256
-    assert site.sent == [len(BODY), 0]
 
 
 def test_a_file_that_changed_in_between_is_fetched_anew(site: Site, here: Path) -> None:
@@ -564,26 +588,28 @@ def rocks_zip(photo: bytes = BODY) -> bytes:
 
 
 def test_a_kaggle_data_set_lands_unpacked_and_leaves_nothing_at_home(
-    internet: Site, here: Path, capfd: pytest.CaptureFixture[str]
+    internet: Site, here: Path, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     publish_on_kaggle(internet, rocks_zip())
+    logging.getLogger(kagglehub.__name__).addHandler(caplog.handler)
     digest = download("kaggle:me/rocks", Path("data/rocks"), pin="birds.data.sha256")
     assert Path("data/rocks/quartz/1.jpg").read_bytes() == BODY
     assert sorted(left_over(here)) == ["1.jpg", "readme.txt", "rocks.sha256"]
-    captured = capfd.readouterr()
-    assert captured.out == ""
-    assert captured.err.startswith("kaggle:me/rocks is not pinned: set birds.data.sha256 to " + digest)
+    said = f"kaggle:me/rocks is not pinned: set birds.data.sha256 to {digest} (noted in data/rocks.sha256)\n"
+    assert capfd.readouterr() == ("", said)
+    assert caplog.records == []
 
 
-def test_a_kaggle_download_that_breaks_off_goes_on(internet: Site, here: Path) -> None:
+def test_a_kaggle_download_that_breaks_off_goes_on_in_the_same_call_and_a_later_one(internet: Site, here: Path) -> None:
     publish_on_kaggle(internet, rocks_zip(BODY * 200))
-    internet.pages["/archive.zip"] = cut(KAGGLEHUB_CHUNK + 1)
+    answers = iter([cut(KAGGLEHUB_CHUNK + 1), whole, cut(10), whole, whole])
+    internet.pages["/archive.zip"] = lambda request: next(answers)(request)
     with pytest.raises(InputError, match="broke off"):
         download("kaggle:me/rocks", Path("rocks"), attempts=1)
-    internet.pages["/archive.zip"] = whole
-    download("kaggle:me/rocks", Path("rocks"))
+    download("kaggle:me/rocks", Path("rocks"), wait=lambda seconds: None)
     assert Path("rocks/quartz/1.jpg").read_bytes() == BODY * 200
     assert internet.asked[-1] == f"bytes={KAGGLEHUB_CHUNK}-"
+    assert next(answers, None) is None
 
 
 def test_kaggle_refusals_and_broken_archives_are_one_clear_line(internet: Site, here: Path) -> None:

@@ -5,7 +5,6 @@ import lzma
 import posixpath
 import re
 import stat
-import struct
 import tarfile
 import zipfile
 import zlib
@@ -19,24 +18,6 @@ from tqdm import tqdm
 from sightline.core.errors import InputError
 from sightline.core.files import replacing_folder
 from sightline.core.progress import progress
-
-
-class _RefusedError(Exception):
-    pass
-
-
-# What the standard library raises on broken input, besides OSErrors without a number.
-_BROKEN = (
-    tarfile.TarError,
-    zipfile.BadZipFile,
-    zlib.error,
-    lzma.LZMAError,
-    struct.error,
-    EOFError,
-    NotImplementedError,
-    RecursionError,
-    ValueError,
-)
 
 
 def unpack(archive: Path, target: Path, *, max_bytes: int = 50 << 30, max_files: int = 1_000_000) -> None:
@@ -59,6 +40,8 @@ def unpack(archive: Path, target: Path, *, max_bytes: int = 50 << 30, max_files:
             _extract(_entries(archive, folder), folder, max_files, _Meter(max_bytes, bar))
     except (_RefusedError, tarfile.FilterError) as error:
         raise InputError(f"{archive} is not unpacked: {error}") from error
+    except NotImplementedError as error:
+        raise InputError(f"{archive} is not unpacked: {error}; unpack it by hand and give the folder") from error
     except _BROKEN as error:
         raise InputError(f"{archive} is broken: {error}; get it again") from error
     except OSError as error:
@@ -67,6 +50,22 @@ def unpack(archive: Path, target: Path, *, max_bytes: int = 50 << 30, max_files:
         full = error.errno in {errno.ENOSPC, errno.EDQUOT}
         reason = "the disk is full; make room and run again" if full else error.strerror
         raise InputError(f"{archive} is not unpacked: {reason}") from error
+
+
+class _RefusedError(Exception):
+    pass
+
+
+# What the standard library raises on broken input, besides OSErrors without a number.
+_BROKEN = (
+    tarfile.TarError,
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    RecursionError,
+    ValueError,
+)
 
 
 class _Meter:
@@ -123,7 +122,7 @@ def _inside(name: str) -> str:
     """The name without empty and ``.`` parts; ``""`` is the top folder."""
     unified = name.replace("\\", "/")
     parts = [part for part in unified.split("/") if part not in {"", "."}]
-    if unified.startswith("/") or ".." in parts or re.match("[A-Za-z]:", unified) or "\0" in name:
+    if unified.startswith("/") or ".." in parts or re.match("[A-Za-z]:", unified):
         raise _RefusedError(f"{name!r} leads out of the folder that it is unpacked to")
     return "/".join(parts)
 
@@ -163,7 +162,7 @@ def _zip_entries(archive: Path) -> Iterator[_Entry]:
             kind = stat.S_IFMT(info.external_attr >> 16)
             if info.flag_bits & 1:
                 raise _RefusedError(f"{name!r} is encrypted; unpack it by hand and give the folder")
-            if name.endswith(("/", "\\")) or kind == stat.S_IFDIR:
+            if name.endswith(("/", "\\")):
                 yield _Entry(name, "folder", content)
             elif kind == stat.S_IFLNK and info.file_size <= 4096:
                 link = posixpath.join(posixpath.dirname(name), file.read(info).decode())

@@ -31,12 +31,6 @@ from sightline.core.files import read_json, replacing, sha256, write_json
 from sightline.core.progress import progress
 
 
-class _Patience(NamedTuple):
-    attempts: int
-    timeout: float
-    wait: Callable[[float], None]
-
-
 def download(
     url: str,
     target: Path,
@@ -99,6 +93,12 @@ def download(
             typer.echo(f"{url} is not pinned: set {pin} to {found} (noted in {record})", err=True)
         shutil.rmtree(store)
     return found
+
+
+class _Patience(NamedTuple):
+    attempts: int
+    timeout: float
+    wait: Callable[[float], None]
 
 
 def _parse_url(url: str) -> tuple[str, str, str]:
