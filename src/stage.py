@@ -5,10 +5,13 @@ It is started as a script, so that the folder it lies in leads ``sys.path``: ins
 """
 
 import errno
+import functools
 import importlib
 import importlib.util
 import signal
 import sys
+from collections.abc import Callable
+from typing import Any
 
 try:
     import typer
@@ -19,34 +22,58 @@ from sightline.core.errors import InputError
 
 
 def run(arguments: list[str]) -> int:
-    """Run one stage; returns the exit status: 0 done, 1 the user can mend it, 130 interrupted."""
+    """Run one stage; returns the exit status: 0 done, 1 the user can mend it, 2 wrong options, 130 interrupted."""
     task, _, step = arguments[0].partition(".") if arguments else ("", "", "")
     if not (task.isidentifier() and step.isidentifier()):
         return _fail("usage: python src/stage.py TASK.STEP [OPTIONS]")
-    module = f"sightline.{task}.{step}"
-    if importlib.util.find_spec(f"sightline.{task}") is None or importlib.util.find_spec(module) is None:
-        return _fail(f"there is no stage '{task}.{step}'")
-    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    app.command()(importlib.import_module(module).main)
     try:
-        app(args=arguments[1:], prog_name=f"stage.py {task}.{step}", standalone_mode=False)
+        main = _find(f"sightline.{task}.{step}")
+        if main is None:
+            return _fail(f"there is no stage '{task}.{step}'")
+        app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+        app.command()(_interruptible(main))
+        return int(app(args=arguments[1:], prog_name=f"stage.py {task}.{step}", standalone_mode=False) or 0)
     except InputError as error:
         return _fail(str(error))
-    except typer.Exit as stop:
-        return stop.exit_code
-    except (KeyboardInterrupt, typer.Abort):
-        print(f"{task}.{step}: interrupted; nothing half-written is left", file=sys.stderr)
-        return 128 + signal.SIGINT
+    except typer.TyperException as error:
+        return _fail(f"{task}.{step}: {error.format_message()}", 2)
+    except (KeyboardInterrupt, _InterruptedError) as stop:
+        reason = str(stop) or "nothing half-written is left"
+        return _fail(f"{task}.{step}: interrupted: {reason}", 128 + signal.SIGINT)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         return _fail(f"no space left on the device for {error.filename or 'the outputs'}: free some and run again")
-    return 0
 
 
-def _fail(message: str) -> int:
+def _find(module: str) -> Callable[..., None] | None:
+    try:
+        if importlib.util.find_spec(module) is None:
+            return None
+    except ModuleNotFoundError:
+        return None
+    return getattr(importlib.import_module(module), "main", None)
+
+
+class _InterruptedError(Exception):
+    pass
+
+
+def _interruptible(main: Callable[..., None]) -> Callable[..., None]:
+    @functools.wraps(main)
+    def stage(**options: Any) -> None:
+        try:
+            main(**options)
+        except KeyboardInterrupt as stop:
+            # Typer would drop the message, which says how to go on.
+            raise _InterruptedError(str(stop)) from None
+
+    return stage
+
+
+def _fail(message: str, status: int = 1) -> int:
     print(f"error: {message}", file=sys.stderr)
-    return 1
+    return status
 
 
 if __name__ == "__main__":

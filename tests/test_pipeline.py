@@ -17,7 +17,7 @@ UNTRACKED_SECTIONS = {"runtime"}
 
 
 def imported_modules(source: str, package: str) -> set[str]:
-    """Names that a module's text imports anywhere in it; of ``from a import b`` both a and a.b, as b may be a module."""
+    """Names that a module's text imports anywhere; of ``from a import b`` both a and a.b, as b may be a module."""
     names = set()
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
@@ -115,26 +115,27 @@ def test_a_stage_declares_the_parameter_sections_that_its_main_reads(name: str) 
 
 
 def sections_read(main: ast.FunctionDef) -> set[str]:
-    """Dotted sections that a ``main`` hands on: chains of attributes on what ``load`` gave, by name or directly."""
-    loaded: dict[str, str] = {}
+    """Dotted sections that a ``main`` hands on: attributes of what ``load`` gave, directly or by a name."""
+    names: dict[str, str] = {}
+    passed_over: set[int] = set()
+    sections = set()
+    # ast.walk goes level by level: an expression comes before its parts, and assignments before what uses them.
     for node in ast.walk(main):
         if isinstance(node, ast.Assign):
-            targets = node.targets[0].elts if isinstance(node.targets[0], ast.Tuple) else [node.targets[0]]
-            values = node.value.elts if isinstance(node.value, ast.Tuple) else [node.value]
-            for target, value in zip(targets, values, strict=True):
-                if isinstance(target, ast.Name) and (section := section_of(value, loaded)):
-                    loaded[target.id] = section
-    used = set()
-    inner: set[int] = set()
-    for node in ast.walk(main):
-        if isinstance(node, ast.expr) and id(node) not in inner and (section := section_of(node, loaded)):
-            inner |= {id(child) for child in ast.walk(node)} - {id(node)}
-            if not (isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)):
-                used.add(section)
-    # A whole section that is only taken apart further is not read itself.
-    assigned = {section for section in loaded.values()}
-    uses = [section_of(node, loaded) for node in ast.walk(main) if isinstance(node, ast.Name) and node.id in loaded]
-    return {s for s in used if s not in assigned or uses.count(s) > 0 and not any(u.startswith(f"{s}.") for u in used)}
+            target, value = node.targets[0], node.value
+            targets, values = (
+                (target.elts, value.elts)
+                if isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple)
+                else ([target], [value])
+            )
+            for name, expression in zip(targets, values, strict=True):
+                if isinstance(name, ast.Name) and (section := section_of(expression, names)):
+                    names[name.id] = section
+                    passed_over |= {id(part) for part in ast.walk(expression)} | {id(name)}
+        elif isinstance(node, ast.expr) and id(node) not in passed_over and (section := section_of(node, names)):
+            sections.add(section)
+            passed_over |= {id(part) for part in ast.walk(node)}
+    return sections
 
 
 def section_of(node: ast.expr, loaded: dict[str, str]) -> str | None:

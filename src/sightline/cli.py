@@ -7,7 +7,7 @@ import typer
 from sightline.core.errors import InputError
 from sightline.minerals.cli import app as minerals
 
-app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
+app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None)
 app.add_typer(minerals, name="minerals")
 
 
@@ -20,6 +20,7 @@ def main() -> None:
     """Run the command line; a mistake of the user is one line and exit status 1."""
     try:
         app()
-    except InputError as error:
+    except (InputError, OSError) as error:
+        # An OSError names the file that cannot be read or written.
         typer.echo(f"error: {error}", err=True)
         sys.exit(1)

@@ -48,7 +48,7 @@ def load(name: str, model: type[S], path: Path = Path("params.yaml")) -> S:
             message names every culprit by its dotted name.
     """
     try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+        tree = yaml.safe_load(path.read_bytes())
     except FileNotFoundError:
         raise InputError(f"{path} is missing: stages run from the repository's root") from None
     except yaml.YAMLError as error:
@@ -67,4 +67,7 @@ def _describe(section: str, issue: Any) -> str:
         return f"unknown parameter '{where}'"
     if issue["type"] == "missing":
         return f"parameter '{where}' is missing"
+    if issue["type"] == "value_error":
+        # From a validator of a whole section, which is too long to be shown.
+        return f"parameter '{where}': {issue['ctx']['error']}"
     return f"parameter '{where}': {issue['msg'][0].lower()}{issue['msg'][1:]} (it is {issue['input']!r})"

@@ -21,6 +21,7 @@ import torch
 import torch.nn.functional as F
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint, WeightAveraging
+from lightning.pytorch.plugins import TorchCheckpointIO
 from numpy.typing import NDArray
 from sklearn.metrics import f1_score
 from torch import Tensor, nn
@@ -28,7 +29,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from sightline.core.augment import Augmentation, augment, mix, whole
 from sightline.core.errors import InputError
-from sightline.core.files import sha256, sha256_of
+from sightline.core.files import replacing, sha256, sha256_of
 from sightline.core.packs import Pack
 from sightline.core.progress import progress, say
 from sightline.params import Compute
@@ -61,7 +62,7 @@ class Recipe:
 def fit(
     network: nn.Module,
     pack: Pack,
-    labels: NDArray[np.int64],
+    labels: NDArray[np.integer[Any]],
     recipe: Recipe,
     compute: Compute,
     workers: int,
@@ -125,7 +126,7 @@ def inputs_digest(pack_folder: Path, *settings: Any) -> str:
 class _PackedDataset(Dataset[tuple[Tensor, Tensor]]):
     """Whole batches at once: one gather from the memory map instead of a Python call a sample."""
 
-    def __init__(self, images: NDArray[np.uint8], labels: NDArray[np.int64]) -> None:
+    def __init__(self, images: NDArray[np.uint8], labels: NDArray[np.integer[Any]]) -> None:
         self.images = images
         self.labels = labels
 
@@ -138,7 +139,7 @@ class _PackedDataset(Dataset[tuple[Tensor, Tensor]]):
 class _BalancedOrder(Sampler[int]):
     """As many samples an epoch as there are, each class with its share; a class is gone through before it repeats."""
 
-    def __init__(self, rows: NDArray[np.int64], labels: NDArray[np.int64], recipe: Recipe) -> None:
+    def __init__(self, rows: NDArray[np.int64], labels: NDArray[np.integer[Any]], recipe: Recipe) -> None:
         self.members = [rows[labels[rows] == label] for label in range(len(recipe.class_shares))]
         # A class without samples leaves its share to the others.
         shares = np.array(recipe.class_shares) * [len(members) > 0 for members in self.members]
@@ -305,6 +306,14 @@ class _KeepBest(Callback):
         self.history, self.weights = list(state_dict["history"]), dict(state_dict["weights"])
 
 
+class _WholeCheckpoints(TorchCheckpointIO):
+    """Renames checkpoints when they are whole: Lightning copies them from a folder that may lie on another disk."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:  # noqa: ARG002
+        with replacing(Path(path)) as part, part.open("wb") as file:
+            torch.save(checkpoint, file)
+
+
 def _trainer(recipe: Recipe, compute: Compute, checkpoints: Path, best: _KeepBest) -> Trainer:
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     # Advice on numbers of workers and log intervals, which are parameters here.
@@ -326,6 +335,7 @@ def _trainer(recipe: Recipe, compute: Compute, checkpoints: Path, best: _KeepBes
         deterministic=True,
         gradient_clip_val=GRADIENT_CLIP,
         callbacks=[best, _Average(recipe.ema_decay), checkpoint],
+        plugins=[_WholeCheckpoints()],
         logger=False,
         enable_progress_bar=False,
         enable_model_summary=False,

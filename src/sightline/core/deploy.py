@@ -1,5 +1,6 @@
 """From a trained network to what is deployed: one ONNX graph, from uint8 pixels to calibrated probabilities."""
 
+import math
 import warnings
 from pathlib import Path
 
@@ -33,7 +34,7 @@ class Deployable(nn.Module):
         logs = self.network(views).log_softmax(1)
         if self.mirror:
             mirrored = self.network(views.flip(3)).log_softmax(1)
-            logs = torch.stack([logs, mirrored]).exp().mean(0).log()
+            logs = torch.logaddexp(logs, mirrored) - math.log(2)
         return torch.as_tensor(logs)
 
     def forward(self, images: Tensor) -> Tensor:

@@ -1,6 +1,7 @@
 """Read pictures as people see them: upright, RGB, 8 bits, whole or not at all."""
 
 import hashlib
+import struct
 import warnings
 from pathlib import Path
 
@@ -16,6 +17,9 @@ SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff",
 
 # Pillow would otherwise be told by some library to fill what is missing with grey.
 ImageFile.LOAD_TRUNCATED_IMAGES = False
+# What Pillow warns of (odd EXIF, palettes with bytes as transparency) does not concern whole pictures. Not around each
+# call: the filters belong to the process, and pictures are read in threads.
+warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 class UnreadableImageError(Exception):
@@ -40,9 +44,7 @@ def read_image(path: Path) -> Pixels:
     try:
         if path.stat().st_size == 0:
             raise UnreadableImageError(path, "empty file")
-        with warnings.catch_warnings(), Image.open(path) as picture:
-            # Pillow's warnings (odd EXIF, palettes with bytes as transparency) do not concern whole pictures.
-            warnings.simplefilter("ignore")
+        with Image.open(path) as picture:
             picture.load()
             return _to_rgb(ImageOps.exif_transpose(picture), path)
     except UnidentifiedImageError:
@@ -52,7 +54,7 @@ def read_image(path: Path) -> Pixels:
     except Image.DecompressionBombError:
         raise UnreadableImageError(path, "more pixels than a picture should have") from None
     # Pillow's decoders report corrupt data by any of these.
-    except (OSError, SyntaxError, ValueError, IndexError, EOFError, TypeError) as error:
+    except (OSError, SyntaxError, ValueError, IndexError, EOFError, TypeError, struct.error) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise UnreadableImageError(path, f"corrupt: {reason}") from None
 

@@ -44,9 +44,9 @@ def open_pack(folder: Path) -> Pack:
     """
     try:
         images = np.load(folder / "images.npy", mmap_mode="r")
-        # An empty cell is an empty text: a class may well be called "NA".
-        manifest = pd.read_csv(folder / "manifest.csv", keep_default_na=False)
-    except (OSError, ValueError) as error:
+        # Names stay texts: a class may well be called "NA" or "007".
+        manifest = pd.read_csv(folder / "manifest.csv", keep_default_na=False, dtype={"split": str, "label": str})
+    except (OSError, ValueError, EOFError) as error:
         raise InputError(f"{folder} holds no packed images: {error}") from None
     if len(images) != len(manifest):
         raise InputError(f"{folder}: {len(images)} images but {len(manifest)} rows in its manifest")

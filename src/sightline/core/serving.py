@@ -39,5 +39,5 @@ class OnnxClassifier:
 
     def in_batches(self, images: NDArray[np.uint8], batch_size: int) -> NDArray[np.float32]:
         """The same for many images, ``batch_size`` at a time."""
-        starts = range(0, len(images), batch_size)
+        starts = range(0, max(len(images), 1), batch_size)
         return np.concatenate([self(np.asarray(images[start : start + batch_size])) for start in starts])

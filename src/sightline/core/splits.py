@@ -1,5 +1,7 @@
 """Share samples out among train, val and test by group, with the classes in proportion."""
 
+import warnings
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.model_selection import StratifiedGroupKFold
@@ -44,6 +46,8 @@ def _one_fold(labels: NDArray[np.generic], groups: NDArray[np.generic], fraction
     if (count := len(np.unique(groups))) < folds:
         raise InputError(f"{count} independent photos cannot be split {folds} ways: more photos or larger fractions")
     splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
-    # A class with fewer members than folds is allowed here; who needs it in every split checks that.
-    _, held_out = next(splitter.split(np.zeros(len(labels)), labels, groups))
+    with warnings.catch_warnings():
+        # A class with fewer members than folds is allowed here; who needs it in every split checks that.
+        warnings.filterwarnings("ignore", message="The least populated class")
+        _, held_out = next(splitter.split(np.zeros(len(labels)), labels, groups))
     return np.asarray(held_out)

@@ -19,7 +19,7 @@ def describe() -> None:
 @app.command()
 def predict(
     folder: Annotated[Path, typer.Argument(help="Folder with tight patches in any picture format.")],
-    out: Annotated[Path, typer.Option(help="Where to write the answers as JSON.")] = Path("result.json"),
+    out: Annotated[Path, typer.Option(dir_okay=False, help="Where to write the answers (JSON).")] = Path("result.json"),
     threshold: Annotated[
         float | None, typer.Option(min=0, max=1, help="Confidence to accept at; default: the calibrated one.")
     ] = None,
@@ -40,7 +40,9 @@ def predict(
     write_json(out, found.results)
     named = sum(answer["result"] is not None for answer in found.results.values())
     say(f"{len(found.results)} pictures, {named} named: {out}")
+    report = out.with_suffix(".unreadable.json")
+    # One of an earlier run would be taken for this one's.
+    report.unlink(missing_ok=True)
     if found.unreadable:
-        report = out.with_suffix(".unreadable.json")
         write_json(report, found.unreadable)
         say(f"{len(found.unreadable)} unreadable files: {report}")

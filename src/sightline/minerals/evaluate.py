@@ -56,10 +56,7 @@ def evaluate(inference: Path, deployed: Path, patches: Path, settings: Evaluate,
     likeliest, correct = _likeliest(test, config["classes"])
     write_csv(out / "confusion.csv", test[["label", "predicted"]])
     write_csv(out / "reliability.csv", reliability(likeliest, correct))
-    named = test[test["predicted"] != NONE]
-    curve = coverage_curve(named["confidence"].to_numpy(), (named["predicted"] == named["label"]).to_numpy())
-    # Patches on which 'none' wins are never accepted, so the curve ends at the share of the others.
-    write_csv(out / "coverage.csv", curve.assign(coverage=curve["coverage"] * len(named) / len(test)))
+    write_csv(out / "coverage.csv", _coverage_at_all_thresholds(test))
     macro_f1, accuracy = figures["macro_f1"].value, figures["accuracy"].value
     say(f"macro-F1 {macro_f1:.3f}, accuracy {accuracy:.3f} on {len(test)} test patches")
 
@@ -92,7 +89,7 @@ def _statistics(test: pd.DataFrame, classes: Sequence[str], baselines: Mapping[s
         figures["coverage"] = _share(accepted, is_mineral, weights)
         if accepted.any():
             figures["selective_error"] = _share(wrong, accepted, weights)
-        if NONE in classes:
+        if not is_mineral.all():
             figures["false_accept_rate"] = _share(accepted, ~is_mineral, weights)
             drawn = weights > 0
             if len(np.unique(is_mineral[drawn])) == 2:
@@ -106,6 +103,16 @@ def _statistics(test: pd.DataFrame, classes: Sequence[str], baselines: Mapping[s
 def _share(what: NDArray[np.bool_], among: NDArray[np.bool_], weights: FloatArray) -> float:
     total = weights[among].sum()
     return float(weights[among & what].sum() / total) if total else float("nan")
+
+
+def _coverage_at_all_thresholds(test: pd.DataFrame) -> pd.DataFrame:
+    """The figures ``coverage`` and ``selective_error`` at every threshold, as rows of threshold and both."""
+    # Patches on which 'none' wins are never accepted, so the curve ends at the share of the others.
+    named = test[test["predicted"] != NONE]
+    curve = coverage_curve(named["confidence"].to_numpy(), (named["predicted"] == named["label"]).to_numpy())
+    minerals = np.sort(named.loc[named["label"] != NONE, "confidence"].to_numpy())
+    accepted = len(minerals) - np.searchsorted(minerals, curve["threshold"])
+    return curve.assign(coverage=accepted / (test["label"] != NONE).sum())
 
 
 def _likeliest(test: pd.DataFrame, classes: Sequence[str]) -> tuple[FloatArray, NDArray[np.bool_]]:

@@ -57,7 +57,7 @@ def deploy(model: Path, patches: Path, settings: Infer, compute: Compute, out: P
     plain = Deployable(network.eval(), mirror=settings.mirror)
     with torch.inference_mode():
         logs = torch.cat(
-            [plain.log_probabilities(batch) for batch in torch.from_numpy(images).split(settings.batch_size)]
+            [plain.log_probabilities(batch) for batch in torch.split(torch.from_numpy(images), settings.batch_size)]
         )
     classes = config["classes"]
     truth = pack.manifest["label"].to_numpy()[rows]

@@ -62,6 +62,12 @@ class Negatives(Section):
     near_share: Share
     busy_share: Share
 
+    @model_validator(mode="after")
+    def _shares_fit(self) -> Self:
+        if self.near_share + self.busy_share > 1:
+            raise ValueError("near_share and busy_share must not exceed 1 together: the rest lies anywhere")
+        return self
+
 
 class Patches(Section):
     """How patches are cut from photos and shared out among the splits."""
@@ -102,6 +108,12 @@ class Augment(Section):
     erase: Share
     mixup_alpha: float = Field(ge=0)
     cutmix_alpha: float = Field(ge=0)
+
+    @model_validator(mode="after")
+    def _crops_have_an_area(self) -> Self:
+        if not 0 < self.crop_area[0] <= self.crop_area[1]:
+            raise ValueError("crop_area must be the smallest and the largest share, both above 0")
+        return self
 
 
 class Network(Section):

@@ -6,6 +6,7 @@ of the classes, some of them hard: near a specimen, or where a region-proposal n
 """
 
 import hashlib
+import re
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -161,11 +162,13 @@ def _cut_photo(
 ) -> tuple[Pixels, list[dict[str, Any]]]:
     photo, split = task
     image = read_image(raw / photo.name)
-    # By name, so that a photo more or less leaves the patches of all others as they are.
+    # By name, so that what is drawn for a photo does not depend on which others there are.
     name_key = int.from_bytes(hashlib.sha256(photo.name.encode()).digest()[:8], "little")
     rng = np.random.default_rng((settings.seed, name_key))
-    chosen = [*_positives(rng, photo, getattr(settings.per_box, split), settings.min_iou)]
-    wanted = round(settings.negatives.per_positive * max(len(chosen), 1))
+    per_box = getattr(settings.per_box, split)
+    chosen = [*_positives(rng, photo, per_box, settings.min_iou)]
+    # A photo of background gives as many negatives as one with a single specimen.
+    wanted = round(settings.negatives.per_positive * max(len(chosen), per_box))
     chosen += _negatives(rng, photo, image, sizes[split], wanted, settings)
     patches = np.empty((len(chosen), settings.size, settings.size, 3), np.uint8)
     rows = []
@@ -211,25 +214,25 @@ def _negatives(
     is not enough: a patch cut from the middle of a large specimen has one too, and shows nothing but the mineral. So a
     negative may cover little of any box and may be filled by boxes only in part.
     """
+    if not wanted:
+        return []
     limits = settings.negatives
     near = round(wanted * limits.near_share)
     busy = round(wanted * limits.busy_share)
-    anywhere = _candidates(rng, photo, sizes, 40 * max(wanted, 1))
-    around = _candidates_around(rng, photo, sizes, 40 * max(wanted, 1))
-    pools = {
-        "near": around[
-            _shows_none(photo, around, settings) & (boxes.intersections(around, photo.boxes_xyxy) > 0).any(1)
-        ],
-        "busy": anywhere[_shows_none(photo, anywhere, settings)],
-    }
-    if busy:
-        pools["busy"] = pools["busy"][np.argsort(-_contrast_to_surround(image, pools["busy"]), kind="stable")]
-    pools["random"] = anywhere[_shows_none(photo, anywhere, settings)]
+    # Where few are wanted, there must still be a box among the candidates that fits the one thing that stands out.
+    count = CANDIDATES * max(wanted, 10)
+    anywhere = _candidates(rng, photo, sizes, count)
+    anywhere = anywhere[_shows_none(photo, anywhere, settings)]
+    around = _candidates_around(rng, photo, sizes, count)
+    around = around[_shows_none(photo, around, settings)]
+    touching = (boxes.intersections(around, photo.boxes_xyxy) > 0).any(1)
+    striking = np.argsort(-_contrast_to_surround(image, photo.boxes_xyxy, anywhere), kind="stable")
+    pools = {"near": around[touching], "busy": anywhere[striking], "random": anywhere}
     chosen: list[Chosen] = []
     taken = np.empty((0, 4))
-    for kind, count in (("near", near), ("busy", near + busy), ("random", wanted)):
+    for kind, upto in (("near", near), ("busy", near + busy), ("random", wanted)):
         for box in pools[kind]:
-            if len(chosen) >= count:
+            if len(chosen) >= upto:
                 break
             if boxes.iou(box[None], taken).max(initial=0) < MAX_IOU_AMONG_NEGATIVES:
                 left, top, right, bottom = map(int, box)
@@ -285,15 +288,19 @@ def _on_grid(photo: AnnotatedPhoto, candidates: Boxes) -> Boxes:
     return boxes.to_pixel_grid(candidates, photo.width, photo.height).astype(np.float64)
 
 
-def _contrast_to_surround(image: Pixels, candidates: Boxes) -> NDArray[np.float64]:
+def _contrast_to_surround(image: Pixels, specimens: Boxes, candidates: Boxes) -> NDArray[np.float64]:
     """How far each box's mean colour is from that of the frame around it, (n,), in CIELAB.
 
     A cheap stand-in for a proposal network's objectness ('color contrast', Alexe et al., "What is an object?", CVPR
-    2010): it finds the unlabelled rocks that a detector would propose.
+    2010): it finds the unlabelled rocks that a detector would propose. Pixels of specimens count nowhere, or every box
+    beside one would stand out.
     """
-    lab = cv2.cvtColor(image, cv2.COLOR_RGB2LAB)
-    sums = cv2.integral(lab, sdepth=cv2.CV_64F)
     height, width = image.shape[:2]
+    lab = cv2.cvtColor(image, cv2.COLOR_RGB2LAB)
+    free = np.ones((height, width, 1), np.uint8)
+    for left, top, right, bottom in boxes.to_pixel_grid(specimens, width, height):
+        free[top:bottom, left:right] = 0
+    sums = cv2.integral(np.concatenate([lab * free, free], axis=2), sdepth=cv2.CV_64F)
     outer = boxes.clip(
         candidates + np.tile((candidates[:, 2:] - candidates[:, :2]) * 0.25, 2) * [-1, -1, 1, 1], width, height
     )
@@ -301,12 +308,14 @@ def _contrast_to_surround(image: Pixels, candidates: Boxes) -> NDArray[np.float6
     def total(box: Boxes) -> tuple[Boxes, Boxes]:
         left, top, right, bottom = np.round(box).astype(int).T
         value = sums[bottom, right] - sums[top, right] - sums[bottom, left] + sums[top, left]
-        return value, ((right - left) * (bottom - top))[:, None].astype(np.float64)
+        return value[:, :3], value[:, 3:]
 
     inner_sum, inner_area = total(candidates)
     outer_sum, outer_area = total(outer)
-    frame = (outer_sum - inner_sum) / np.maximum(outer_area - inner_area, 1)
-    return np.asarray(np.linalg.norm(inner_sum / inner_area - frame, axis=1))
+    frame_sum, frame_area = outer_sum - inner_sum, outer_area - inner_area
+    difference = inner_sum / np.maximum(inner_area, 1) - frame_sum / np.maximum(frame_area, 1)
+    seen = np.minimum(inner_area, frame_area)[:, 0] > 0
+    return np.where(seen, np.linalg.norm(difference, axis=1), 0.0)
 
 
 def _sheet(pack: Pack, labels: Sequence[str]) -> Pixels:
@@ -331,7 +340,8 @@ def _write_examples(raw: Path, pack: Pack, target: Path, count: int) -> None:
             entry = pack.manifest.loc[row]
             image = read_image(raw / entry["photo"])
             patch = image[entry["top"] : entry["bottom"], entry["left"] : entry["right"]]
-            write_png(part / f"{row:05d}_{entry['label'].replace(' ', '-')}.png", patch)
+            label = re.sub(r"[^\w-]+", "-", entry["label"])
+            write_png(part / f"{row:05d}_{label}.png", patch)
         if (raw / "examples").is_dir():
             shutil.copytree(raw / "examples", part / "official")
 
@@ -351,5 +361,6 @@ def _summary(pack: Pack, table: pd.DataFrame, labels: Sequence[str]) -> dict[str
 
 JITTER = 0.09
 TRIES = 64
+CANDIDATES = 40
 MAX_IOU_AMONG_NEGATIVES = 0.5
 SHEET_COLUMNS = 14

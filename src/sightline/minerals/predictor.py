@@ -63,6 +63,10 @@ class Predictor:
             raise InputError(
                 f"{deployed} holds no deployed model: run 'dvc repro minerals-infer' or 'dvc pull'"
             ) from None
+        except ValueError as error:
+            raise InputError(f"{deployed / 'config.json'} is not valid JSON: {error}") from None
+        if config.get("task") != "minerals":
+            raise InputError(f"{deployed} holds a model of task {config.get('task')!r}, not of 'minerals'")
         self.classes: list[str] = config["classes"]
         self.threshold: float | None = config["threshold"]
         self.classify = OnnxClassifier(deployed / "model.onnx", threads)
@@ -78,6 +82,8 @@ class Predictor:
         if not folder.is_dir():
             raise InputError(f"{folder} is not a folder")
         paths = list_files(folder)
+        if not paths:
+            say(f"{folder} holds no files")
         names = [path.relative_to(folder).as_posix() for path in paths]
         unreadable: dict[str, str] = {}
         readable: list[str] = []
@@ -113,7 +119,10 @@ class Predictor:
         if threshold is None:
             threshold = self.threshold
         if threshold is None:
-            say("no threshold kept the error within minerals.infer.max_error on validation: nothing is accepted")
+            say(
+                "no threshold kept the error within minerals.infer.max_error on validation: "
+                "nothing is accepted unless a threshold is given"
+            )
         decisions = decide(probabilities, self.classes)
         accepted = decisions.accepted(threshold) if threshold is not None else np.zeros(len(names), dtype=bool)
         return {

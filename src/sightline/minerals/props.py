@@ -28,8 +28,8 @@ def bench(rng: np.random.Generator, shape: Shape) -> Surface:
     boards = rng.uniform(1.5, 5)
     board = np.floor(across * boards + 10).astype(int) % 20
     shift = rng.uniform(0, 40, 20)[board]
-    wander = fractal(rng, shape, 3, 3)
-    rings = curve(rng, 83, across * rng.uniform(20, 60) + 2.2 * wander + shift + 0.6 * along + 40)
+    wander = fractal(rng, shape, 2, 3, 0.35)
+    rings = curve(rng, 83, across * rng.uniform(20, 60) + rng.uniform(0.4, 1.6) * wander + shift + 0.6 * along + 40)
     pores = fractal(rng, (shape[0], shape[1]), shape[1] / 3, 1)
     palette = [
         linear("6b4526", "9a6b3f", "b98a58"),
@@ -53,7 +53,7 @@ def cloth(rng: np.random.Generator, shape: Shape) -> Surface:
     stripes = (
         step(curve(rng, 16, across * rng.uniform(3, 8) + 8), 0.6, 0.65) * rng.uniform(0, 0.6) * (rng.random() < 0.4)
     )
-    colour = mix(np.broadcast_to(base, (*shape, 3)), hue[rng.integers(len(hue))], stripes)
+    colour = mix(base, hue[rng.integers(len(hue))], stripes)
     return _backdrop(0.0016 * weave + 0.03 * folds, colour * (1 + 0.12 * weave[..., None]))
 
 
@@ -107,7 +107,7 @@ def paper(rng: np.random.Generator, shape: Shape) -> Surface:
     if rng.random() < 0.5:
         lines = np.maximum(lines, step(np.abs((along * pitch) % 1 - 0.5), 0.47, 0.49))
     shown = lines * rng.uniform(0.2, 0.6) * (rng.random() < 0.5)
-    colour = mix(np.broadcast_to(base, (*shape, 3)), linear("5a7fae"), shown)
+    colour = mix(base, linear("5a7fae"), shown)
     fibre = fractal(rng, shape, shape[1] / 6, 2)
     return _backdrop(0.0006 * fibre + 0.01 * fractal(rng, shape, 2, 2), colour * (1 + 0.015 * fibre[..., None]))
 
@@ -178,8 +178,8 @@ def leaf(rng: np.random.Generator, side: int) -> Surface:
     """A fallen leaf with its veins."""
     x, y = _turned(rng, (side, side))
     y = y - 0.15 * rng.normal() * x**2
-    half = rng.uniform(0.22, 0.4) * np.clip(1 - x**2 / 0.8, 0, None) ** rng.uniform(0.6, 1.1)
-    inside = np.abs(y) + 0.012 * fractal(rng, (side, side), 20, 2) < half
+    half = rng.uniform(0.22, 0.4) * np.clip(1 - x**2 / 0.7, 0, None) ** rng.uniform(0.6, 1.1)
+    inside = np.abs(y) < half * (1 + 0.05 * fractal(rng, (side, side), 20, 2))
     palette = [linear("2f4a1c", "5a7a34"), linear("8a5a24", "c08a3c"), linear("6b2f1c", "a8502a")][rng.integers(3)]
     veins = np.maximum(
         step(-np.abs(y), -0.02, -0.005), 0.6 * step(np.abs((x * 7 - np.abs(y) * 5) % 1 - 0.5), 0.44, 0.49)
@@ -209,7 +209,7 @@ def pencil(rng: np.random.Generator, side: int) -> Surface:
     wide = np.clip(np.minimum(0.07, (0.92 - x) * 0.28), 0, None)
     paint = linear("c8963a", "2f5a3a", "8c2a2a", "2a3a6b")[rng.integers(4)]
     wood, lead = step(x + 0.02 * np.cos(y * 90), 0.66, 0.67), step(x, 0.84, 0.85)
-    colour = mix(np.broadcast_to(paint, (side, side, 3)), linear("d8b48a"), wood)
+    colour = mix(paint, linear("d8b48a"), wood)
     height = 0.12 - np.abs(y) * 0.5 - 0.6 * np.clip(np.abs(y) - 0.04, 0, None)
     return _prop(height, (np.abs(y) < wide) & (x > -0.94), mix(colour, linear("2a2a2c"), lead), gloss=0.5 * (1 - wood))
 
@@ -220,9 +220,7 @@ def scale_bar(rng: np.random.Generator, side: int) -> Surface:
     half = rng.uniform(0.1, 0.18)
     inside = (np.abs(x) < 0.9) & (np.abs(y) < half)
     checks = ((np.floor(x * 5) + (y > 0)) % 2).astype(np.float32)
-    colour = mix(
-        np.broadcast_to(linear("f0f0ee"), (side, side, 3)), linear("141414"), checks * (np.abs(y) < half * 0.7)
-    )
+    colour = mix(linear("f0f0ee"), linear("141414"), checks * (np.abs(y) < half * 0.7))
     return _prop(np.full((side, side), 0.04, np.float32), inside, colour, gloss=0.2)
 
 
@@ -234,7 +232,7 @@ def label(rng: np.random.Generator, side: int) -> Surface:
     words = fractal(rng, (side, side), 26, 1) > -0.2
     script = (np.abs(y * 8 - line - 0.5) < 0.16) & words & (np.abs(x) < 0.62) & (np.abs(y) < 0.36)
     base = linear("f0ece0", "e4d8b8", "dfe6ea")[rng.integers(3)]
-    colour = mix(np.broadcast_to(base, (side, side, 3)), linear("2a2a38"), script * np.float32(0.8))
+    colour = mix(base, linear("2a2a38"), script * np.float32(0.8))
     return _prop(np.full((side, side), 0.03, np.float32), inside, colour)
 
 

@@ -6,13 +6,14 @@ with the origin in the middle, x to the right, y down, z towards the camera; col
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[np.float32]
+# float32 unless a docstring says otherwise; the stubs of OpenCV do not tell.
+Array = NDArray[Any]
 Mask = NDArray[np.bool_]
 MIRROR = 96
 
@@ -40,8 +41,8 @@ class Light:
     """One key light and what surrounds the scene.
 
     ``towards`` (3,) is the unit vector to the key light, ``key`` and ``ambient`` (3,) linear RGB. ``mirror``
-    (MIRROR, MIRROR, 3) is what a mirror reflects to the camera, by its normal's x and y (the lit sphere of Sloan et al.,
-    "The Lit Sphere", Graphics Interface 2001), and ``haze`` the same for a rough surface.
+    (MIRROR, MIRROR, 3) is what a mirror reflects to the camera, by its normal's x and y (Sloan et al., "The Lit
+    Sphere", Graphics Interface 2001), and ``haze`` the same for a rough surface.
     """
 
     towards: Array
@@ -61,8 +62,8 @@ class Solid(NamedTuple):
 
 
 class Relief(NamedTuple):
-    """The union of solids from above: ``height`` (0 where ``inside`` is false), and by pixel the index of the solid, of its
-    face in front and of its face behind.
+    """The union of solids from above, by pixel: ``height`` (0 where ``inside`` is false), the index of the solid, of
+    its face in front and of its face behind, each (h, w).
     """
 
     height: Array
@@ -85,9 +86,9 @@ def shade(surface: Surface, light: Light, scale: float, shadow: Array | None = N
     cavity = np.clip(1 + 3.5 * (surface.height - low), 0.45, 1.1)
     lambert = np.clip(normal @ light.towards, 0, 1) * lamp_share
     sky = (0.4 + 0.6 * normal[..., 2]) * cavity
-    at = (normal[..., :2] * 0.5 + 0.5) * (MIRROR - 1)
-    sharp = cv2.remap(light.mirror, at, None, cv2.INTER_LINEAR)
-    rough = cv2.remap(light.haze, at, None, cv2.INTER_LINEAR)
+    at_x, at_y = ((normal[..., axis] * 0.5 + 0.5) * np.float32(MIRROR - 1) for axis in (0, 1))
+    sharp = cv2.remap(light.mirror, at_x, at_y, cv2.INTER_LINEAR)
+    rough = cv2.remap(light.haze, at_x, at_y, cv2.INTER_LINEAR)
     gloss, metal, clear = (np.asarray(v, np.float32) for v in (surface.gloss, surface.metal, surface.clear))
     reflection = (rough + _per_pixel(gloss) * (sharp - rough)) * (cavity * (0.5 + 0.5 * lamp_share))[..., None]
     grazing = (1 - normal[..., 2]) ** 2
@@ -95,7 +96,7 @@ def shade(surface: Surface, light: Light, scale: float, shadow: Array | None = N
     body = (1 - metal) * (1 - clear)
     diffuse = (body * lambert)[..., None] * light.key + (body * sky)[..., None] * light.ambient
     mirrored = (_per_pixel(metal) * surface.colour + _per_pixel((1 - metal) * fresnel)) * reflection
-    return (surface.colour * diffuse + mirrored).astype(np.float32)
+    return np.asarray(surface.colour * diffuse + mirrored, np.float32)
 
 
 def shadow_of(height: Array, light: Light, scale: float, steps: int = 12) -> Array:
@@ -153,10 +154,11 @@ def grid(shape: tuple[int, int]) -> tuple[Array, Array]:
 def fractal(
     rng: np.random.Generator, shape: tuple[int, int], cells: float, octaves: int = 4, gain: float = 0.5
 ) -> Array:
-    """Smooth random field, (h, w) float32 with mean about 0 and deviation about 1.
+    """Smooth random field, (h, w) float32 with mean about 0 and deviation about 1.2.
 
-    Sum of ``octaves`` lattices of normal numbers, the coarsest with ``cells`` cells across the width, each next one 1.87
-    times as fine (not twice: the lattices would show) and ``gain`` times as strong (Perlin, "An image synthesizer", SIGGRAPH 1985).
+    Sum of ``octaves`` lattices of normal numbers, the coarsest with ``cells`` cells across the width, each next one
+    ``gain`` times as strong and 1.87 times as fine, not twice: the lattices would show (Perlin, "An image synthesizer",
+    SIGGRAPH 1985).
     """
     h, w = shape
     total, power = np.zeros(shape, np.float32), 0.0
@@ -165,7 +167,7 @@ def fractal(
         lattice = rng.standard_normal((max(2, round(across * h / w)) + 1, max(2, round(across)) + 1), np.float32)
         total += gain**octave * cv2.resize(lattice, (w, h), interpolation=cv2.INTER_CUBIC)
         power += gain ** (2 * octave)
-    # Interpolation between lattice points costs about a third of the deviation.
+    # The factor makes up for the deviation lost in interpolating between lattice points.
     return total * np.float32(1.4 / np.sqrt(power))
 
 
@@ -177,13 +179,14 @@ def cells_of(rng: np.random.Generator, shape: tuple[int, int], count: int) -> tu
     distance, label = cv2.distanceTransformWithLabels(
         spots, cv2.DIST_L2, cv2.DIST_MASK_5, labelType=cv2.DIST_LABEL_PIXEL
     )
-    return label - 1, distance
+    return label.astype(np.int32) - 1, np.asarray(distance)
 
 
 def curve(rng: np.random.Generator, knots: int, at: Array) -> Array:
     """A random piecewise linear function of ``at`` with values in 0 … 1, one knot a unit, repeated every ``knots``."""
     values = rng.uniform(0, 1, knots)
-    return np.interp(at, np.arange(knots + 1), np.append(values, values[0]), period=knots).astype(np.float32)
+    profile = np.interp(at, np.arange(knots + 1), np.append(values, values[0]), period=knots)
+    return np.asarray(profile, np.float32)
 
 
 def stack_solids(shape: tuple[int, int], solids: Sequence[Solid]) -> Relief:
@@ -230,7 +233,7 @@ def linear(*colours: str) -> Array:
     return values[0] if len(colours) == 1 else values
 
 
-def ramp(colours: Array, at: Array) -> Array:
+def ramp(colours: Array, at: Array | float) -> Array:
     """Colours along a palette (n, 3): ``at`` 0 gives the first, 1 the last; shape of ``at`` + (3,)."""
     stops = np.linspace(0, 1, len(colours))
     return np.stack([np.interp(at, stops, colours[:, c]) for c in range(3)], -1).astype(np.float32)
@@ -238,13 +241,13 @@ def ramp(colours: Array, at: Array) -> Array:
 
 def mix(a: Array, b: Array, share: Array) -> Array:
     """Colours ``a`` where ``share`` (h, w) is 0 and ``b`` where it is 1."""
-    return a + (b - a) * share[..., None]
+    return np.asarray(a + (b - a) * share[..., None])
 
 
 def step(at: Array, low: float, high: float) -> Array:
     """0 below ``low``, 1 above ``high``, smooth between (Hermite)."""
     t = np.clip((at - low) / (high - low), 0, 1)
-    return (t * t * (3 - 2 * t)).astype(np.float32)
+    return np.asarray(t * t * (3 - 2 * t), np.float32)
 
 
 def _per_pixel(value: Array | float) -> Array:

@@ -1,8 +1,8 @@
 """The look of seven minerals, and of the stones that are mistaken for them.
 
 A painter takes a random generator and the side of a square canvas in px and returns the
-:class:`~sightline.minerals.rendering.Surface` of one specimen that lies in it. Every call gives another specimen: habit,
-tint, scale of the texture, host rock and weathering all vary within the range that a collection drawer shows.
+:class:`~sightline.minerals.rendering.Surface` of one specimen that lies in it. Every call gives another specimen:
+habit, tint, scale of the texture, host rock and weathering all vary within the range that a collection drawer shows.
 """
 
 from collections.abc import Callable
@@ -40,7 +40,7 @@ def biotite(rng: np.random.Generator, side: int) -> Surface:
         tone = rng.uniform(0.5, 2.2, flake.max() + 1).astype(np.float32)[flake]
     colour = tint * np.clip(tone, 0.3, 3)[..., None]
     bronze = step(fractal(rng, (side, side), 5), 0.6, 1.8) * rng.uniform(0, 0.7)
-    colour = mix(colour, np.broadcast_to(linear("6b4a26"), colour.shape), bronze)
+    colour = mix(colour, linear("6b4a26"), bronze)
     surface = Surface(height, inside, colour, gloss=rng.uniform(0.6, 0.95))
     return _weather(rng, _host(rng, surface, 0.3, "b9b2a6", "8f8578", "cfc7bd"), 0.35)
 
@@ -55,10 +55,10 @@ def bornite(rng: np.random.Generator, side: int) -> Surface:
     film_relief = fractal(rng, shape, rng.uniform(1.5, 4), 5, 0.45)
     path = rng.uniform(330, 640) + rng.uniform(50, 150) * film_relief + rng.uniform(10, 50) * lumps
     phase = 2 * np.pi * np.clip(path, 120, None)[..., None] / np.array([620.0, 540.0, 450.0])
-    film = ramp(linear("000000", "ffffff"), 0.5) * (0.16 + 0.84 * (0.5 + 0.5 * np.cos(phase)) ** 1.4)
+    film = 0.08 + 0.42 * (0.5 + 0.5 * np.cos(phase)) ** 1.4
     bronze = ramp(linear("7d5136", "a06a44", "6d4a3c"), rng.uniform(0, 1))
     tarnish = step(fractal(rng, shape, 3, 3), -1.3 + rng.normal() * 0.5, -0.2) * rng.uniform(0.65, 1)
-    colour = mix(np.broadcast_to(bronze, film.shape), film * rng.uniform(0.9, 1.5), tarnish).astype(np.float32)
+    colour = mix(bronze, film * rng.uniform(0.9, 1.5), tarnish).astype(np.float32)
     surface = Surface(height, inside, colour, gloss=rng.uniform(0.3, 0.65), metal=0.8)
     return _weather(rng, _host(rng, surface, 0.3, "8a8178", "5d534b", "a39a8c"), 0.35)
 
@@ -68,7 +68,7 @@ def chrysocolla(rng: np.random.Generator, side: int) -> Surface:
     shape = (side, side)
     hue = rng.uniform(0, 1)
     colours = np.stack(
-        [ramp(linear("0c7f8f", "12a0a6", "2aa58c", "1f8f72"), hue), ramp(linear("4fc3d6", "63d0c8", "7ed3b4"), hue)]
+        [ramp(linear("0c7590", "1296a8", "1f9f98", "25967f"), hue), ramp(linear("4fb8d8", "63c8d0", "74cdbd"), hue)]
     )
     if rng.random() < 0.75:
         height, inside, rim = _spheres(rng, side, count=int(rng.integers(25, 150)))
@@ -79,7 +79,7 @@ def chrysocolla(rng: np.random.Generator, side: int) -> Surface:
         tone = np.clip(0.45 + 0.3 * fractal(rng, shape, 3, 5, 0.6), 0, 1)
     colour = ramp(colours, tone)
     chalk = step(fractal(rng, shape, 6, 4), 0.7, 2.0) * rng.uniform(0, 0.6)
-    colour = mix(colour, np.broadcast_to(linear("c9e6df"), colour.shape), chalk)
+    colour = mix(colour, linear("c9e6df"), chalk)
     surface = Surface(height, inside, colour, gloss=rng.uniform(0.15, 0.55))
     return _weather(rng, _host(rng, surface, 0.6, "6b4a33", "4a382d", "8a6a4c"), 0.3)
 
@@ -103,10 +103,10 @@ def malachite(rng: np.random.Generator, side: int) -> Surface:
     bands = curve(rng, 61, growth * rng.uniform(14, 34) + 30)
     fibres = 0.08 * fractal(rng, shape, 45, 2)
     hue = rng.uniform(0, 1)
-    dark = ramp(linear("033a1e", "05402c", "06473f"), hue)
-    light = ramp(linear("3fae5e", "4fb88a", "5cc0a4"), hue)
-    middle = ramp(linear("0b7a3d", "0f8056", "118470"), hue)
-    contrast = rng.uniform(0.55, 1)
+    dark = ramp(linear("033a1e", "05402a", "064538"), hue)
+    light = ramp(linear("3fae5e", "4fb884", "5cc098"), hue)
+    middle = ramp(linear("0b7a3d", "0f8052", "118464"), hue)
+    contrast = rng.uniform(0.7, 1.1)
     colour = ramp(np.stack([dark, middle, light]), np.clip(0.5 + contrast * (bands - 0.5) + fibres, 0, 1))
     if not polished:
         height = height + inside * (0.03 * fractal(rng, shape, 8, 4) + 0.012 * bands)
@@ -116,19 +116,19 @@ def malachite(rng: np.random.Generator, side: int) -> Surface:
 
 def muscovite(rng: np.random.Generator, side: int) -> Surface:
     """Pale mica: pearly, half transparent sheets with ragged edges, or silver flakes."""
-    tint = ramp(linear("a8a294", "c9c4b8", "b8aa8c", "b4b8a8", "c4b0b4"), rng.uniform(0, 1))
-    if rng.random() < 0.6:
+    tint = ramp(linear("b4ad9c", "c9c0aa", "bca67e", "b2b298", "ccc5b2"), rng.uniform(0, 1))
+    if rng.random() < 0.75:
         height, inside, sheet, sheen = _books(rng, side, sheets=int(rng.integers(8, 20)))
         tone = rng.uniform(0.65, 1.2, sheet.max() + 1).astype(np.float32)[sheet] * (1 + 0.16 * sheen)
         clear = np.clip(rng.uniform(0.1, 0.5) - 0.35 * sheet / (sheet.max() + 1), 0, 1)
     else:
-        height, inside, flake = _flakes(rng, side, count=int(rng.integers(60, 260)), tilt=0.5)
+        height, inside, flake = _flakes(rng, side, count=int(rng.integers(120, 420)), tilt=0.6)
         tone = rng.uniform(0.55, 1.25, flake.max() + 1).astype(np.float32)[flake]
         clear = np.zeros((side, side))
     colour = np.clip(tint * tone[..., None], 0, 0.9)
     stain = step(fractal(rng, (side, side), 3), 0.4, 2.0) * rng.uniform(0, 0.6)
-    colour = mix(colour, np.broadcast_to(linear("8a6a3c"), colour.shape), stain)
-    surface = Surface(height, inside, colour, rng.uniform(0.5, 0.85), 0.25, clear.astype(np.float32))
+    colour = mix(colour, linear("8a6a3c"), stain)
+    surface = Surface(height, inside, colour, gloss=rng.uniform(0.4, 0.8), metal=0.45, clear=clear.astype(np.float32))
     return _weather(rng, _host(rng, surface, 0.25, "a89c8c", "7d7266", "c4b8a8"), 0.3)
 
 
@@ -138,11 +138,11 @@ def pyrite(rng: np.random.Generator, side: int) -> Surface:
     count = int({"cubes": rng.integers(2, 9), "drusy": rng.integers(18, 46), "pyritohedra": rng.integers(1, 5)}[habit])
     solids, turns = [], []
     main = Rotation.from_quat(rng.normal(size=4))
-    spread = 0.45 if count < 10 else 0.62
+    spread = 0.42 if count < 10 else 0.6
     for _ in range(count):
         turn = main if rng.random() < 0.3 else Rotation.from_quat(rng.normal(size=4))
         away, angle = spread * np.sqrt(rng.uniform(0, 1)) * (count > 1), rng.uniform(0, 2 * np.pi)
-        size = (0.95 / count**0.42) * rng.uniform(0.45, 0.75)
+        size = (0.9 / count**0.42) * rng.uniform(0.45, 0.72)
         centre = np.array([away * np.cos(angle), away * np.sin(angle) * 0.85, size * 0.6 + 0.25 * (spread - away)])
         shape = _PYRITOHEDRON if habit == "pyritohedra" else _CUBE
         solids.append(_solid(turn, shape, np.full(len(shape), size), centre, size * 1.75))
@@ -160,7 +160,7 @@ def pyrite(rng: np.random.Generator, side: int) -> Surface:
     tone = rng.uniform(0.75, 1.1, (count, 12)).astype(np.float32)[relief.solid, relief.front % 12]
     colour = brass * (tone * (1 + 0.12 * stripes))[..., None]
     rust = step(fractal(rng, (side, side), 4, 5, 0.6), 0.6, 1.8) * rng.uniform(0, 0.8)
-    colour = mix(colour, np.broadcast_to(linear("5a3520"), colour.shape), rust)
+    colour = mix(colour, linear("5a3520"), rust)
     surface = Surface(height, inside, colour, gloss=rng.uniform(0.45, 0.85), metal=0.9 - 0.6 * rust)
     return _weather(rng, _host(rng, surface, 0.25, "7d766c", "a39c90", "57504a"), 0.3)
 
@@ -168,7 +168,7 @@ def pyrite(rng: np.random.Generator, side: int) -> Surface:
 def quartz(rng: np.random.Generator, side: int) -> Surface:
     """Clear to milky six-sided prisms with pointed ends: single, in fans and clusters, or broken pieces."""
     shape = (side, side)
-    tints = linear("f6f6f4", "f4f4f2", "f2f0ea", "e8d2a0", "dcbcc4", "b79ccf", "8a7768")
+    tints = linear("f0f6fa", "f4f6f8", "f2f2f2", "e8d2a0", "dcbcc4", "b79ccf", "7d6c60")
     tint = ramp(tints, rng.uniform(0, 1) ** 1.5)
     if rng.random() < 0.78:
         height, inside, face, inner = _prisms(rng, side, count=int(rng.choice([1, 2, 4, 7, 12])))
@@ -178,18 +178,18 @@ def quartz(rng: np.random.Generator, side: int) -> Surface:
         height, inside = _hull(rng, side, faces=int(rng.integers(14, 26)), rounding=60, rough=0.03)
         height = height + inside * 0.025 * np.abs(fractal(rng, shape, 4, 2))
         tone = 1 + 0.15 * fractal(rng, shape, 5, 3)
-    veil = step(fractal(rng, shape, rng.uniform(2, 4), 5, 0.62), rng.uniform(-0.6, 1.2), 2.4)
-    clear = np.clip(rng.uniform(0.4, 0.9) * (1 - 0.85 * veil), 0, 0.9).astype(np.float32)
+    veil = step(fractal(rng, shape, rng.uniform(2, 4), 5, 0.62), rng.uniform(-0.3, 1.2), 2.4)
+    clear = np.clip(rng.uniform(0.55, 0.92) * (1 - 0.85 * veil), 0, 0.9).astype(np.float32)
     body = tint * np.clip(tone, 0.3, 1.25)[..., None]
-    colour = np.clip(mix(body, np.broadcast_to(linear("f2f0ec"), body.shape), 0.6 * veil), 0, 0.95)
-    surface = Surface(height, inside, colour, gloss=rng.uniform(0.8, 1), metal=0.08, clear=clear)
+    colour = np.clip(mix(body, linear("f2f0ec"), 0.6 * veil), 0, 0.95)
+    surface = Surface(height, inside, colour, gloss=rng.uniform(0.8, 1), metal=0.1, clear=clear)
     return _weather(rng, _host(rng, surface, 0.2, "a39484", "c9bfb2", "7a6c5e"), 0.2)
 
 
 def granite(rng: np.random.Generator, side: int) -> Surface:
     """Interlocked grains of feldspar, quartz and dark mica."""
     height, inside = _hull(rng, side, faces=int(rng.integers(10, 20)), rounding=rng.uniform(10, 40), rough=0.06)
-    cell, distance = cells_of(rng, (side, side), int(rng.integers(400, 2200)))
+    cell, _ = cells_of(rng, (side, side), int(rng.integers(400, 2200)))
     kinds = linear("d8d2ca", "c9a08c" if rng.random() < 0.5 else "b9b4ac", "8f8b86", "242322")
     colour = kinds[rng.choice(4, cell.max() + 1, p=[0.34, 0.28, 0.2, 0.18])[cell]]
     grain = rng.uniform(0, 1, cell.max() + 1).astype(np.float32)[cell]
@@ -205,9 +205,9 @@ def sandstone(rng: np.random.Generator, side: int) -> Surface:
     depth = x * np.cos(turn) + y * np.sin(turn) + 0.06 * fractal(rng, shape, 3, 3)
     layers = curve(rng, 40, depth * rng.uniform(5, 16) + 20)
     palette = linear("a9805a", "cdb08a", "8f5a3e") if rng.random() < 0.7 else linear("8b8a78", "b5b29c", "9a927c")
-    sand = fractal(rng, shape, side / 4, 1)
+    sand = fractal(rng, shape, side / 2.5, 1)
     colour = ramp(palette, np.clip(layers + 0.08 * sand, 0, 1)) * (1 + 0.08 * sand)[..., None]
-    return _weather(rng, Surface(height + inside * (0.006 * sand + 0.02 * layers), inside, colour), 0.2)
+    return _weather(rng, Surface(height + inside * (0.003 * sand + 0.02 * layers), inside, colour), 0.2)
 
 
 def basalt(rng: np.random.Generator, side: int) -> Surface:
@@ -254,7 +254,7 @@ def chalcopyrite(rng: np.random.Generator, side: int) -> Surface:
     height = height + inside * (0.07 * lumps + 0.01 * fractal(rng, shape, 40, 2))
     yellow = ramp(linear("d8b04a", "c79a3c", "b08a48"), rng.uniform(0, 1))
     tarnish = step(fractal(rng, shape, 4, 4), 0.5, 2.0) * rng.uniform(0, 0.7)
-    colour = mix(np.broadcast_to(yellow, (*shape, 3)), ramp(linear("8a4a3a", "6a5a3a", "5a5a6a"), lumps / 3), tarnish)
+    colour = mix(yellow, ramp(linear("8a4a3a", "6a5a3a", "5a5a6a"), lumps / 3), tarnish)
     surface = Surface(height, inside, colour, gloss=rng.uniform(0.3, 0.7), metal=0.85)
     return _weather(rng, _host(rng, surface, 0.4, "7d766c", "a39c90", "57504a"), 0.3)
 
@@ -267,7 +267,7 @@ def serpentine(rng: np.random.Generator, side: int) -> Surface:
     pale = linear("8fae6a", "7fb08a", "a8b27a")[rng.integers(3)]
     colour = ramp(np.stack([linear("16301f"), linear("3d6b3f"), pale]), mottle)
     veins = step(-np.abs(fractal(rng, shape, 3, 3)), -0.12, 0) * rng.uniform(0, 0.7)
-    colour = mix(colour, np.broadcast_to(linear("d0d4c0"), colour.shape), veins)
+    colour = mix(colour, linear("d0d4c0"), veins)
     return _weather(rng, Surface(height, inside, colour, gloss=rng.uniform(0.15, 0.6)), 0.3)
 
 
@@ -316,8 +316,8 @@ def fluorite(rng: np.random.Generator, side: int) -> Surface:
     solids = []
     count = int(rng.integers(2, 12))
     for _ in range(count):
-        size = rng.uniform(0.4, 0.65) / count**0.4
-        away, angle = 0.5 * np.sqrt(rng.uniform(0, 1)), rng.uniform(0, 2 * np.pi)
+        size = rng.uniform(0.36, 0.56) / count**0.4
+        away, angle = 0.45 * np.sqrt(rng.uniform(0, 1)), rng.uniform(0, 2 * np.pi)
         turn = main if rng.random() < 0.7 else Rotation.from_quat(rng.normal(size=4))
         centre = np.array([away * np.cos(angle), away * np.sin(angle), size * 0.6])
         solids.append(_solid(turn, _CUBE, np.full(6, size), centre, size * 1.75))
@@ -335,8 +335,8 @@ def turquoise(rng: np.random.Generator, side: int) -> Surface:
     height, inside = _hull(rng, side, faces=int(rng.integers(7, 14)), rounding=rng.uniform(5, 10), rough=0.03)
     tint = ramp(linear("3fa6b8", "5fbcc0", "6fb8a4"), rng.uniform(0, 1))
     veins = step(-np.abs(fractal(rng, shape, rng.uniform(3, 6), 3)), -0.16, -0.02)
-    colour = np.broadcast_to(tint, (*shape, 3)) * (1 + 0.07 * fractal(rng, shape, 5, 3))[..., None]
-    colour = mix(colour, np.broadcast_to(linear("3a2a20"), colour.shape), veins * rng.uniform(0.5, 0.95))
+    colour = tint * (1 + 0.07 * fractal(rng, shape, 5, 3))[..., None]
+    colour = mix(colour, linear("3a2a20"), veins * rng.uniform(0.5, 0.95))
     return _weather(rng, Surface(height - inside * 0.01 * veins, inside, colour, gloss=rng.uniform(0.3, 0.7)), 0.25)
 
 
@@ -381,8 +381,6 @@ def _hull(rng: np.random.Generator, side: int, faces: int, rounding: float, roug
     """A chip of rock: the space under random planes, their edges rounded (a smaller ``rounding`` is rounder)."""
     x, y = grid((side, side))
     turn, squeeze = rng.uniform(0, np.pi), rng.uniform(0.62, 1)
-    # Slightly less than the canvas, so that rough edges stay inside it.
-    x, y = x * np.float32(1.15), y * np.float32(1.15)
     u = x * np.cos(turn) + y * np.sin(turn) + rough * fractal(rng, (side, side), 3, 5)
     v = (y * np.cos(turn) - x * np.sin(turn)) / squeeze + rough * fractal(rng, (side, side), 3, 5)
     around = np.linspace(0, 2 * np.pi, 9, endpoint=False) + rng.uniform(-0.25, 0.25, 9)
@@ -405,13 +403,13 @@ def _hull(rng: np.random.Generator, side: int, faces: int, rounding: float, roug
     height = lowest - np.log(total) / rounding
     # Rounding takes away from the top; a pebble is as high as a chip.
     height += max(0.0, 0.42 - float(height.max()))
+    height -= 0.7 * _canvas_end(x, y)
     return np.clip(height, 0, None), height > 0.03
 
 
 def _books(rng: np.random.Generator, side: int, sheets: int) -> tuple[Array, Mask, np.ndarray, Array]:
-    """A stack of thin, roughly six-sided sheets, each tilted a little: height, mask, sheet index, and a streaky sheen."""
+    """A stack of thin six-sided sheets, each tilted a little: height, mask, sheet index, and a streaky sheen."""
     x, y = grid((side, side))
-    x, y = x * np.float32(1.15), y * np.float32(1.15)
     lean = rng.uniform(0.55, 1)
     turn = rng.uniform(0, 2 * np.pi)
     u = x * np.cos(turn) + y * np.sin(turn)
@@ -419,6 +417,7 @@ def _books(rng: np.random.Generator, side: int, sheets: int) -> tuple[Array, Mas
     ragged = rng.uniform(0.02, 0.06)
     u = u + ragged * fractal(rng, (side, side), 4, 5, 0.62)
     v = v + ragged * fractal(rng, (side, side), 4, 5, 0.62)
+    end = _canvas_end(x, y)
     height = np.zeros((side, side), np.float32)
     sheet = np.zeros((side, side), np.int32)
     thick = rng.uniform(0.02, 0.045)
@@ -436,6 +435,7 @@ def _books(rng: np.random.Generator, side: int, sheets: int) -> tuple[Array, Mas
             ],
             axis=0,
         )
+        edge = edge + end
         slope = rng.normal(0, 0.07, 2)
         plate = thick * (index + 1) + slope[0] * u + slope[1] * v + 0.012 * rng.normal() * ripple + 0.03
         shown = (edge < 0) & (plate > height)
@@ -468,10 +468,10 @@ def _spheres(rng: np.random.Generator, side: int, count: int) -> tuple[Array, Ma
     wide = 1.1 / np.sqrt(count)
     height, best = base * 0.75, np.full((side, side), 1.0, np.float32)
     for cx, cy in rng.uniform(-0.9, 0.9, (count * 2, 2)).tolist():
-        row, column = (np.clip(int((c + 1) * side / 2), 0, side - 1) for c in (cy, cx))
-        if not inside[row, column]:
+        row, column = (int((c + 1) * side / 2) for c in (cy, cx))
+        radius = min(wide * rng.uniform(0.5, 1.25), 0.97 - float(np.hypot(cx, cy)))
+        if not inside[row, column] or radius < wide / 3:
             continue
-        radius = wide * rng.uniform(0.5, 1.25)
         x0, x1 = (int(np.clip((cx + s * radius + 1) * side / 2, 0, side)) for s in (-1, 1))
         y0, y1 = (int(np.clip((cy + s * radius + 1) * side / 2, 0, side)) for s in (-1, 1))
         view = np.s_[y0:y1, x0:x1]
@@ -492,7 +492,7 @@ def _prisms(rng: np.random.Generator, side: int, count: int) -> tuple[Array, Mas
         turn = fan + (rng.normal(0, 0.35) if lying else 2 * np.pi * index / count + rng.normal(0, 0.4))
         rise = rng.uniform(0.0, 0.2) if lying else rng.uniform(0.25, 1.2)
         axis = np.array([np.cos(turn) * np.cos(rise), np.sin(turn) * np.cos(rise), np.sin(rise)])
-        length = rng.uniform(0.75, 0.9) if lying else rng.uniform(0.5, 0.95)
+        length = rng.uniform(0.7, 0.82) if lying else rng.uniform(0.45, 0.82)
         radius = length * rng.uniform(0.24, 0.5) if lying else rng.uniform(0.16, 0.3) * (4 / count) ** 0.3
         spin = Rotation.align_vectors([axis], [[0, 0, 1]])[0] * Rotation.from_euler("z", rng.uniform(0, 1))
         angles = np.arange(6) * np.pi / 3
@@ -503,13 +503,18 @@ def _prisms(rng: np.random.Generator, side: int, count: int) -> tuple[Array, Mas
         ends = point * [1, 1, -1] if lying and rng.random() < 0.6 else np.array([[0.1, 0.1, -0.99]])
         back = tip if len(ends) == 6 else np.array([length * (0.8 if lying else 0.1)])
         offsets = np.concatenate([radius * rng.uniform(0.85, 1, 6), tip, back])
-        shift = rng.uniform(-0.25, 0.25, 2) if count == 2 else rng.normal(0, 0.12, 2) * (count > 1)
+        shift = rng.uniform(-0.15, 0.15, 2) if count == 2 else rng.uniform(-0.14, 0.14, 2) * (count > 1)
         centre = np.array([*shift, radius * (1 if lying else 0.5)])
         solids.append(_solid(spin, np.concatenate([walls, point, ends]), offsets, centre, length * 1.15))
     relief = stack_solids((side, side), solids)
     face = relief.solid * 18 + relief.front
-    inner = rng.uniform(0.45, 1.15, (count, 18)).astype(np.float32)[relief.solid, relief.back]
+    inner = rng.uniform(0.35, 1.2, (count, 18)).astype(np.float32)[relief.solid, relief.back]
     return relief.height, relief.inside, face, inner
+
+
+def _canvas_end(x: Array, y: Array) -> Array:
+    """0 over most of the canvas and 1 at its end, to round off what would be cut by it."""
+    return step(np.hypot(x, y), 0.82, 1)
 
 
 def _host(rng: np.random.Generator, surface: Surface, chance: float, *colours: str) -> Surface:

@@ -1,7 +1,9 @@
 """Stage ``minerals-source``: bring the photos in, look at every one of them, and say what is wrong with which.
 
 Whatever the source was, the result is one folder: ``images/…`` (the files as they came), ``annotations.json`` (COCO),
-``photos.csv`` (size and hashes of each photo) and ``problems.csv`` (what was left out or mended, and why).
+``photos.csv`` (size and hashes of each photo) and ``problems.csv`` (what was left out or mended, and why). The official
+set adds ``examples/`` (its test patches) and, as long as they are not pinned, ``official.sha256`` and
+``examples.sha256``.
 """
 
 import shutil
@@ -24,7 +26,7 @@ from sightline.core.leakage import perceptual_hash
 from sightline.core.parallel import map_ordered
 from sightline.core.progress import progress, say
 from sightline.minerals.annotations import Photo, Specimen, read_annotations
-from sightline.minerals.params import Data, Minerals
+from sightline.minerals.params import Data, Minerals, Official
 from sightline.minerals.synthetic import draw_dataset
 from sightline.params import Runtime, load
 
@@ -40,26 +42,32 @@ def bring_in(data: Data, path: Path, out: Path, workers: int) -> None:
     Raises:
         InputError: there is nothing at ``path``, a download failed, or a class has no specimen left.
     """
-    with tempfile.TemporaryDirectory(prefix="sightline-") as scratch:
+    out.parent.mkdir(parents=True, exist_ok=True)
+    # Beside the output, because a system's folder for temporary files is often too small for a data set.
+    with tempfile.TemporaryDirectory(prefix=".sightline-", dir=out.parent) as scratch:
+        extras: Sequence[Path] = ()
         if data.source == "synthetic":
             folder = Path(scratch) / "drawn"
             draw_dataset(folder, data.synthetic.photos, data.synthetic.seed, workers)
         elif data.source == "official":
-            folder = _download_official(data, Path(scratch))
+            folder, extras = _download_official(data.official, Path(scratch))
         else:
             folder = _users_folder(path)
         layout, photos = read_annotations(folder, data.classes)
         say(f"{layout}: {len(photos)} photos to look at")
-        ingest(photos, out, data.classes, workers)
+        ingest(photos, out, data.classes, workers, extras)
 
 
-def ingest(photos: Sequence[Photo], out: Path, classes: Sequence[str], workers: int) -> None:
-    """Check every photo and its boxes and write the folder that the next stage reads.
+def ingest(
+    photos: Sequence[Photo], out: Path, classes: Sequence[str], workers: int, extras: Sequence[Path] = ()
+) -> None:
+    """Check every photo and its boxes and write the folder that the next stage reads; ``extras`` are copied into it.
 
     Left out, and named in ``problems.csv``: files that are no whole picture; photos whose annotated size is not theirs
     (boxes would lie elsewhere, mostly after an EXIF rotation); exact copies of a photo, and all copies if their labels
-    differ; boxes outside the picture. A box that sticks out is clipped. Boxes of other classes than ``classes`` stay in
-    the annotations, so that no background patch is cut from them.
+    differ; boxes outside the picture, and photos of which none of the boxes is sound (they are no background: a
+    specimen is somewhere). A box that sticks out is clipped. Boxes of other classes than ``classes`` stay in the
+    annotations, so that no background patch is cut from them.
     """
     problems: list[Problem] = []
     looks = []
@@ -67,12 +75,14 @@ def ingest(photos: Sequence[Photo], out: Path, classes: Sequence[str], workers: 
         for photo, look in zip(photos, bar, strict=True):
             if isinstance(look, str):
                 problems.append(Problem(photo.name, look, "photo left out"))
-            elif photo.size not in (None, (look.width, look.height)):
-                annotated = "x".join(map(str, photo.size or ()))
-                reason = f"annotated as {annotated}, is {look.width}x{look.height} upright"
+            elif photo.size and photo.size != (look.width, look.height):
+                reason = f"annotated as {photo.size[0]}x{photo.size[1]}, is {look.width}x{look.height} upright"
                 problems.append(Problem(photo.name, reason, "photo left out"))
             else:
                 specimens = tuple(_sound_boxes(photo, look, problems))
+                if photo.specimens and not specimens:
+                    problems.append(Problem(photo.name, "none of its boxes is sound", "photo left out"))
+                    continue
                 looks.append((Photo(photo.name, photo.path, specimens, (look.width, look.height)), look))
     kept = list(_without_copies(looks, problems))
     _report(problems, [photo for photo, _ in kept], classes)
@@ -85,6 +95,8 @@ def ingest(photos: Sequence[Photo], out: Path, classes: Sequence[str], workers: 
         names = pd.DataFrame({"photo": [photo.name for photo, _ in kept]})
         write_csv(part / "photos.csv", names.join(pd.DataFrame([look for _, look in kept])))
         write_csv(part / "problems.csv", pd.DataFrame(problems, columns=Problem._fields))
+        for extra in extras:
+            (shutil.copytree if extra.is_dir() else shutil.copyfile)(extra, part / extra.name)
 
 
 class Look(NamedTuple):
@@ -123,9 +135,8 @@ def _sound_boxes(photo: Photo, look: Look, problems: list[Problem]) -> Iterator[
         clipped = np.clip(corners, 0, [look.width, look.height] * 2)
         left, top, right, bottom = map(float, clipped)
         if not np.isfinite(box).all() or right - left < MIN_SIDE or bottom - top < MIN_SIDE:
-            problems.append(
-                Problem(photo.name, f"box of {specimen.label} ({shown}) is outside or empty", "box left out")
-            )
+            reason = f"box of {specimen.label} ({shown}) is outside, empty or under {MIN_SIDE:g} px"
+            problems.append(Problem(photo.name, reason, "box left out"))
             continue
         if np.abs(clipped - corners).max() > TOLERATED_OVERHANG:
             problems.append(Problem(photo.name, f"box of {specimen.label} ({shown}) sticks out", "box clipped"))
@@ -164,7 +175,8 @@ def _report(problems: Sequence[Problem], photos: Sequence[Photo], classes: Seque
 def _to_coco(photos: Sequence[Photo], classes: Sequence[str]) -> dict[str, object]:
     others = sorted({specimen.label for photo in photos for specimen in photo.specimens} - set(classes))
     categories = {label: number for number, label in enumerate((*classes, *others), start=1)}
-    images, annotations = [], []
+    images: list[dict[str, object]] = []
+    annotations: list[dict[str, object]] = []
     for number, photo in enumerate(photos, start=1):
         width, height = photo.size or (0, 0)
         images.append({"id": number, "file_name": f"images/{photo.name}", "width": width, "height": height})
@@ -197,12 +209,13 @@ def _users_folder(path: Path) -> Path:
     raise InputError(f"minerals.data.path: there is no folder {path}{hint}")
 
 
-def _download_official(data: Data, scratch: Path) -> Path:
-    official = data.official
-    archive = scratch / "official.archive"
+def _download_official(official: Official, scratch: Path) -> tuple[Path, list[Path]]:
+    """The unpacked photos; and the example patches, with the digests of what is not pinned yet, to keep beside them."""
+    archive, examples = scratch / "official", scratch / "examples"
     download(official.url, archive, official.digest, pin="minerals.data.official.digest")
-    unpack(archive, scratch / "official")
-    return scratch / "official"
+    download(official.examples, examples, official.examples_digest, pin="minerals.data.official.examples_digest")
+    unpack(archive, scratch / "photos")
+    return scratch / "photos", [examples, *sorted(scratch.glob("*.sha256"))]
 
 
 MIN_SIDE = 4.0

@@ -24,6 +24,7 @@ CLASSES = tuple(MINERALS)
 SIZES = ((640, 480), (480, 640), (800, 600), (512, 512), (720, 480), (600, 450))
 SIZE_SHARES = (0.5, 0.12, 0.12, 0.1, 0.08, 0.08)
 SHORTEST_SIDE = 24
+LONGEST_SIDES = (44, 260)
 SMALLEST_VISIBLE = 0.6
 TRIES = 30
 
@@ -46,8 +47,8 @@ class Scene:
 def draw_dataset(folder: Path, photos: int, seed: int, workers: int) -> None:
     """Draw ``photos`` scenes into ``folder``: ``images/0001.jpg`` … and ``annotations.json`` (COCO, categories 1 … 7).
 
-    Photo number i + 1 depends on ``seed`` and i alone, not on ``photos`` or ``workers``. The mineral of its first specimen is
-    ``CLASSES[i % 7]``, so that small sets have every class as well.
+    Photo number i + 1 depends on ``seed`` and i alone, not on ``photos`` or ``workers``. The mineral of its first
+    specimen is ``CLASSES[i % 7]``, so that small sets have every class as well.
     """
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
@@ -110,9 +111,76 @@ def _choose_stones(rng: np.random.Generator, first: str) -> list[tuple[str | Non
     return [specimens[0], *(rest[k] for k in rng.permutation(len(rest)))]
 
 
+class _Table:
+    """The picture as it is built up: what lies where, and how much of each stone is still to be seen.
+
+    ``owner`` (H, W) int32 has the number of the stone seen at each pixel (0: none), ``whole`` the pixels that each
+    stone would show if nothing lay on it, ``labels`` the mineral of those that are one.
+    """
+
+    def __init__(self, rng: np.random.Generator, light: Light, picture: Array):
+        self.rng = rng
+        self.light = light
+        self.picture = picture
+        self.owner: NDArray[np.int32] = np.zeros(picture.shape[:2], np.int32)
+        self.whole: dict[int, int] = {}
+        self.labels: dict[int, str] = {}
+        self.scale = min(self.owner.shape) * np.exp(rng.normal(np.log(0.25), 0.3))
+
+    def put(self, label: str | None, painter: Painter) -> None:
+        """Lay a stone where it leaves enough of the others in sight; where there is no room, leave it out.
+
+        The first stone always has room.
+        """
+        wanted = self.scale * np.exp(self.rng.normal(0, 0.25))
+        surface = painter(self.rng, round(min(wanted, 220) * 1.8))
+        wide, high = _size(_extent(surface.inside))
+        slender = max(wide, high) / min(wide, high)
+        longest = float(np.clip(wanted, max(LONGEST_SIDES[0], SHORTEST_SIDE * 1.15 * slender), LONGEST_SIDES[1]))
+        cutout = _cut_out(surface, self.light, longest)
+        rows, columns = _extent(cutout.mask)
+        height, width = self.picture.shape[:2]
+        number = len(self.whole) + 1
+        whole = {**self.whole, number: int(np.count_nonzero(cutout.mask))}
+        for _ in range(TRIES):
+            left = int(self.rng.integers(2, width - 2 - (columns.stop - columns.start))) - columns.start
+            top = int(self.rng.integers(2, height - 2 - (rows.stop - rows.start))) - rows.start
+            owner = _with_mask(self.owner, cutout.mask, left, top, number)
+            if _enough_visible(owner, whole):
+                self.owner, self.whole = owner, whole
+                if label:
+                    self.labels[number] = label
+                _composite(self.picture, cutout, left, top, self.light)
+                return
+
+    def hide_part(self) -> None:
+        """Lay some thing over the edge of a stone; leave it out where it would hide too much or nothing."""
+        stone = int(self.rng.choice(list(self.whole)))
+        rows, columns = _extent(self.owner == stone)
+        size = max(_size((rows, columns)))
+        longest = float(np.clip(size * self.rng.uniform(0.8, 1.8), 60, 300))
+        surface = OCCLUDERS[self.rng.integers(len(OCCLUDERS))](self.rng, round(longest * 1.1))
+        cutout = _cut_out(surface, self.light, longest)
+        seen = np.count_nonzero(self.owner == stone)
+        for _ in range(TRIES):
+            turn, away = self.rng.uniform(0, 2 * np.pi), self.rng.uniform(0.25, 0.8) * size
+            left = round((columns.start + columns.stop - cutout.mask.shape[1]) / 2 + away * np.cos(turn))
+            top = round((rows.start + rows.stop - cutout.mask.shape[0]) / 2 + away * np.sin(turn))
+            owner = _with_mask(self.owner, cutout.mask, left, top, 0)
+            hides = seen - np.count_nonzero(owner == stone) > 0.04 * seen
+            if hides and _enough_visible(owner, self.whole):
+                self.owner = owner
+                _composite(self.picture, cutout, left, top, self.light)
+                return
+
+
 @dataclass(frozen=True)
 class _Cutout:
-    """A rendered stone with a margin for its shadow: light, share covered, shadow and transparency by pixel."""
+    """A rendered stone with a margin for its shadow, each layer (h, w) or (h, w, 3) float32.
+
+    ``light`` it sends (times ``alpha``, the share of the pixel it covers), ``shadow`` on it and around it, ``clear``
+    the share of light from beneath that comes through, coloured by ``tint`` and displaced by ``bend`` (h, w, 2) px.
+    """
 
     light: Array
     alpha: Array
@@ -121,74 +189,16 @@ class _Cutout:
     tint: Array
     bend: Array
 
-
-class _Table:
-    """The picture as it is built up: what lies where, and how much of each stone is still to be seen."""
-
-    def __init__(self, rng: np.random.Generator, light: Light, picture: Array):
-        self.rng = rng
-        self.light = light
-        self.picture = picture
-        self.owner = np.zeros(picture.shape[:2], np.int32)
-        self.whole: dict[int, int] = {}
-        self.labels: dict[int, str] = {}
-        self.scale = min(picture.shape[:2]) * np.exp(rng.normal(np.log(0.25), 0.3))
-
-    def put(self, label: str | None, painter: Painter) -> None:
-        """Lay a stone where it leaves enough of the others in sight; where there is no room, leave it out.
-
-        The first stone always has room.
-        """
-        longest = float(np.clip(self.scale * np.exp(self.rng.normal(0, 0.25)), 44, 260))
-        side = round(min(longest * 1.4, 270) / 0.75)
-        cutout = _cut_out(painter(self.rng, side), self.light, longest)
-        height, width = self.owner.shape
-        rows, columns = _extent(cutout.alpha > 0.5)
-        for _ in range(TRIES):
-            left = int(self.rng.integers(2, width - 2 - (columns.stop - columns.start))) - columns.start
-            top = int(self.rng.integers(2, height - 2 - (rows.stop - rows.start))) - rows.start
-            number = len(self.whole) + 1
-            owner = _with_mask(self.owner, cutout.alpha > 0.5, left, top, number)
-            if self._enough_visible(owner):
-                self.owner, self.whole[number] = owner, int(np.count_nonzero(cutout.alpha > 0.5))
-                if label:
-                    self.labels[number] = label
-                _composite(self.picture, cutout, left, top, self.light)
-                return
-
-    def hide_part(self) -> None:
-        """Lay a leaf, finger, scale, card or twig over the edge of a stone; leave it out where it would hide too much."""
-        stone = int(self.rng.choice(list(self.whole)))
-        rows, columns = _extent(self.owner == stone)
-        size = max(rows.stop - rows.start, columns.stop - columns.start)
-        longest = float(np.clip(size * self.rng.uniform(0.8, 1.8), 60, 300))
-        painter = OCCLUDERS[self.rng.integers(len(OCCLUDERS))]
-        cutout = _cut_out(painter(self.rng, round(longest * 1.1)), self.light, longest)
-        for _ in range(TRIES):
-            turn, away = self.rng.uniform(0, 2 * np.pi), self.rng.uniform(0.25, 0.8) * size
-            x = (columns.start + columns.stop) / 2 + away * np.cos(turn) - cutout.alpha.shape[1] / 2
-            y = (rows.start + rows.stop) / 2 + away * np.sin(turn) - cutout.alpha.shape[0] / 2
-            owner = _with_mask(self.owner, cutout.alpha > 0.5, round(x), round(y), 0)
-            hidden = np.count_nonzero(self.owner == stone) - np.count_nonzero(owner == stone)
-            if hidden > 0.04 * self.whole[stone] and self._enough_visible(owner):
-                self.owner = owner
-                _composite(self.picture, cutout, round(x), round(y), self.light)
-                return
-
-    def _enough_visible(self, owner: NDArray[np.int32]) -> bool:
-        for number, whole in self.whole.items():
-            seen = owner == number
-            if np.count_nonzero(seen) < SMALLEST_VISIBLE * whole or min(_box_of(seen)[2:]) < SHORTEST_SIDE:
-                return False
-        return True
+    @property
+    def mask(self) -> Mask:
+        return np.asarray(self.alpha > 0.5)
 
 
 def _cut_out(surface: Surface, light: Light, longest: float) -> _Cutout:
     """Render a surface and scale it so that the longer side of its mask has ``longest`` px."""
-    rows, columns = _extent(surface.inside)
-    window = (rows, columns)
-    size = (columns.stop - columns.start, rows.stop - rows.start)
-    target = tuple(round(n * longest / max(size)) for n in size)
+    window = _extent(surface.inside)
+    size = _size(window)
+    target = [round(n * longest / max(size)) for n in size]
     inside = surface.inside[window]
     scale = surface.inside.shape[1] / 2
     height = np.where(inside, surface.height[window], 0).astype(np.float32)
@@ -216,25 +226,24 @@ def _cut_out(surface: Surface, light: Light, longest: float) -> _Cutout:
 def _composite(picture: Array, cutout: _Cutout, left: int, top: int, light: Light) -> None:
     """Lay a cut-out over the picture, in place: first its shadow, then what shines through it, then its own light."""
     there, here = _overlap(picture.shape[:2], cutout.alpha.shape, left, top)
-    under = picture[there]
-    alpha, clear = cutout.alpha[here][..., None], cutout.clear[here][..., None]
-    seen_through = 1 - 0.6 * float(cutout.clear.sum() / max(float(cutout.alpha.sum()), 1))
+    under, alpha = picture[there].copy(), cutout.alpha[here][..., None]
+    opaque = 1 - 0.6 * float(cutout.clear.sum() / cutout.alpha.sum())
     lamp = light.key * light.towards[2]
-    blocked = (lamp / (lamp + light.ambient)) * (cutout.shadow[here] * seen_through)[..., None]
-    near = cv2.GaussianBlur(cutout.alpha, (0, 0), max(1.0, 0.03 * cutout.alpha.shape[1]))[here]
-    ground = under * (1 - blocked) * (1 - 0.45 * near * seen_through)[..., None]
-    y, x = np.indices(alpha.shape[:2], dtype=np.float32)
-    bend = cutout.bend[here]
-    behind = cv2.remap(under, x + bend[..., 0], y + bend[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
-    # A lens of stone gathers some light on what lies beneath it.
-    through = behind * cutout.tint[here] * np.float32(1.05)
-    picture[there] = ground * (1 - alpha) + cutout.light[here] + through * clear
+    blocked = (lamp / (lamp + light.ambient)) * (opaque * cutout.shadow[here])[..., None]
+    contact = cv2.GaussianBlur(cutout.alpha, (0, 0), max(1.0, 0.03 * cutout.alpha.shape[1]))[here]
+    ground = under * (1 - blocked) * (1 - 0.45 * opaque * contact)[..., None]
+    picture[there] = ground * (1 - alpha) + cutout.light[here]
+    if cutout.clear.any():
+        y, x = np.indices(alpha.shape[:2], dtype=np.float32)
+        at = cutout.bend[here] + np.stack([x, y], -1)
+        behind = cv2.remap(under, at[..., 0], at[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
+        picture[there] += behind * cutout.tint[here] * cutout.clear[here][..., None]
 
 
 def _photograph(rng: np.random.Generator, radiance: Array) -> NDArray[np.uint8]:
     """What a camera makes of the light: focus, shake, vignetting, exposure, white balance, noise, tone curve, sRGB."""
     height, width = radiance.shape[:2]
-    image = cv2.GaussianBlur(radiance, (0, 0), 0.35 + rng.gamma(1.2, 0.4))
+    image: Array = cv2.GaussianBlur(radiance, (0, 0), 0.35 + rng.gamma(1.2, 0.4))
     if rng.random() < 0.15:
         image = cv2.filter2D(image, -1, _shake(rng, int(rng.integers(3, 10))))
     y, x = np.indices((height, width), dtype=np.float32)
@@ -243,15 +252,15 @@ def _photograph(rng: np.random.Generator, radiance: Array) -> NDArray[np.uint8]:
     image *= (1 - rng.uniform(0, 0.7) * radius**2)[..., None]
     # The meter raises dark scenes and lowers bright ones, but not all the way.
     metered = (0.2 / max(float(np.median(image[::4, ::4])), 0.01)) ** 0.3
-    image *= np.float32(metered * 2 ** rng.normal(-0.1, 0.3))
-    image *= (1 + rng.normal(0, 0.05, 3)).astype(np.float32)
+    image *= float(metered * 2 ** rng.normal(-0.1, 0.3))
+    image = image * (1 + rng.normal(0, 0.05, 3)).astype(np.float32)
     noise = rng.standard_normal(image.shape, np.float32)
     # Read noise, and shot noise that grows with the light.
     image += noise * np.sqrt(rng.uniform(0.0005, 0.03) ** 2 * (0.02 + 0.35 * np.clip(image, 0, 1)))
     coded = _tone_curve(rng.uniform(-0.05, 0.2))[np.clip(image * 16384, 0, 65535).astype(np.uint16)]
     grey = coded @ np.array([0.299, 0.587, 0.114], np.float32)
     coded = grey[..., None] + rng.uniform(0.75, 1.15) * (coded - grey[..., None])
-    return np.clip(np.rint(coded * 255), 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(np.rint(coded * 255), 0, 255), np.uint8)
 
 
 def _tone_curve(contrast: float) -> Array:
@@ -259,7 +268,7 @@ def _tone_curve(contrast: float) -> Array:
     light = np.arange(65536, dtype=np.float32) / 16384
     light = np.where(light < 0.7, light, 0.7 + 0.3 * (1 - np.exp(-(light - 0.7) / 0.3)))
     coded = np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
-    return (coded + contrast * (coded * coded * (3 - 2 * coded) - coded)).astype(np.float32)
+    return np.asarray(coded + contrast * (coded * coded * (3 - 2 * coded) - coded), np.float32)
 
 
 def _shake(rng: np.random.Generator, length: int) -> Array:
@@ -271,24 +280,36 @@ def _shake(rng: np.random.Generator, length: int) -> Array:
     ends = [(round(middle + s * reach * np.cos(turn)), round(middle + s * reach * np.sin(turn))) for s in (-1, 1)]
     cv2.line(kernel, ends[0], ends[1], 1.0, 3)
     kernel = kernel.reshape(size, 4, size, 4).mean((1, 3))
-    return kernel / kernel.sum()
+    return np.asarray(kernel / kernel.sum())
+
+
+def _enough_visible(owner: NDArray[np.int32], whole: dict[int, int]) -> bool:
+    for number, pixels in whole.items():
+        seen = owner == number
+        if np.count_nonzero(seen) < SMALLEST_VISIBLE * pixels or min(_size(_extent(seen))) < SHORTEST_SIDE:
+            return False
+    return True
 
 
 def _box_of(mask: Mask) -> tuple[float, float, float, float]:
-    if not mask.any():
-        return 0.0, 0.0, 0.0, 0.0
     rows, columns = _extent(mask)
     return float(columns.start), float(rows.start), float(columns.stop - columns.start), float(rows.stop - rows.start)
 
 
 def _extent(mask: Mask) -> tuple[slice, slice]:
-    """Rows and columns of the smallest window that holds all of a mask."""
+    """Rows and columns of the smallest window that holds all of a mask, which is not empty."""
     rows, columns = (np.flatnonzero(mask.any(axis)) for axis in (1, 0))
     return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
 
 
+def _size(window: tuple[slice, slice]) -> tuple[int, int]:
+    rows, columns = window
+    return columns.stop - columns.start, rows.stop - rows.start
+
+
 def _pad(layer: Array, margin: int) -> Array:
-    return cv2.copyMakeBorder(np.ascontiguousarray(layer), *[margin] * 4, cv2.BORDER_CONSTANT)
+    width = ((margin, margin), (margin, margin), (0, 0))
+    return np.pad(layer, width[: layer.ndim])
 
 
 def _overlap(

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
 import typer
 from safetensors.torch import save_file
 
@@ -44,11 +43,11 @@ def train(
     pack = open_pack(patches)
     present = pack.manifest["label"]
     names = [*classes, NONE] if (present == NONE).any() else list(classes)
-    labels = present.map({name: number for number, name in enumerate(names)}).to_numpy(np.int64)
+    labels = present.map({name: number for number, name in enumerate(names)}).to_numpy()
     prepare(compute, settings.seed)
     network = MineralNet(len(names), **settings.network.model_dump())
     checkpoints = Path(".cache/checkpoints") / inputs_digest(patches, classes, settings, compute)
-    recipe = _recipe(settings, names)
+    recipe = recipe_of(settings, names)
     fit(network, pack, labels, recipe, compute, workers, checkpoints, lambda table: write_csv(history, table))
     with replacing_folder(out) as part:
         save_file(
@@ -70,7 +69,8 @@ def train(
         write_json(part / "config.json", config)
 
 
-def _recipe(settings: Train, names: Sequence[str]) -> Recipe:
+def recipe_of(settings: Train, names: Sequence[str]) -> Recipe:
+    """The recipe that the parameters describe; ``names`` are the classes with 'none of them' last, if there is one."""
     strengths = settings.augment.model_dump(exclude={"mixup_alpha", "cutmix_alpha"})
     minerals = sum(name != NONE for name in names)
     none_share = settings.none_share if NONE in names else 0.0

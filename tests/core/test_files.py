@@ -1,0 +1,151 @@
+"""Files are whole or not there."""
+
+import hashlib
+import json
+import math
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from sightline.core.files import read_json, replacing, replacing_folder, sha256, sha256_of, write_csv, write_json
+
+
+def test_a_file_appears_under_its_name_when_it_is_whole(tmp_path: Path) -> None:
+    target = tmp_path / "a" / "b" / "out.json"
+    with replacing(target) as part:
+        part.write_text("half")
+        assert not target.exists()
+        assert part.suffix == ".json"
+        assert part.parent == target.parent
+        assert part.name.startswith(".")
+        part.write_text("whole")
+    assert target.read_text() == "whole"
+    assert list(target.parent.iterdir()) == [target]
+
+
+def make_file(path: Path) -> None:
+    path.write_text("new")
+
+
+def make_folder(path: Path) -> None:
+    path.mkdir()
+    (path / "new.txt").write_text("new")
+
+
+@pytest.mark.parametrize("make", [make_file, make_folder])
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_an_exception_leaves_what_was_there(
+    tmp_path: Path, make: Callable[[Path], None], error: type[BaseException]
+) -> None:
+    target = tmp_path / "out"
+    target.mkdir()
+    (target / "old.txt").write_text("old")
+
+    def cut_off() -> None:
+        with replacing(target) as part:
+            make(part)
+            raise error
+
+    with pytest.raises(error):
+        cut_off()
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    assert [path.name for path in target.iterdir()] == ["old.txt"]
+
+
+def test_a_file_replaces_a_file_and_a_folder_a_folder(tmp_path: Path) -> None:
+    for make, old in ((make_file, make_file), (make_folder, make_folder)):
+        target = tmp_path / make.__name__
+        old(target)
+        if target.is_dir():
+            (target / "old.txt").write_text("old")
+        with replacing(target) as part:
+            make(part)
+        content = [path.name for path in target.iterdir()] if target.is_dir() else target.read_text()
+        assert content in (["new.txt"], "new")
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+@pytest.mark.parametrize(("make", "old"), [(make_file, make_folder), (make_folder, make_file)])
+def test_a_file_does_not_replace_a_folder_nor_a_folder_a_file(
+    tmp_path: Path, make: Callable[[Path], None], old: Callable[[Path], None]
+) -> None:
+    target = tmp_path / "out"
+    old(target)
+    with pytest.raises(OSError), replacing(target) as part:  # noqa: PT011 - which one depends on the system
+        make(part)
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_killed_process_leaves_no_half_file_under_the_name(tmp_path: Path) -> None:
+    code = """
+import os, signal, sys
+from pathlib import Path
+from sightline.core.files import replacing
+with replacing(Path(sys.argv[1])) as part:
+    part.write_text("half")
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2] / "src")}
+    child = subprocess.run([sys.executable, "-c", code, tmp_path / "out.txt"], env=environment, check=False)
+    assert child.returncode == -9
+    (left,) = tmp_path.iterdir()
+    assert left.name.startswith(".out.")
+    assert ".part" in left.name
+
+
+def test_a_folder_is_given_empty(tmp_path: Path) -> None:
+    with replacing_folder(tmp_path / "out") as part:
+        assert part.is_dir()
+        assert not list(part.iterdir())
+    assert (tmp_path / "out").is_dir()
+
+
+def test_json_is_utf8_and_comes_back(tmp_path: Path) -> None:
+    content = {"größe": [1, 0.1, None, True], "empty": {}}
+    write_json(tmp_path / "out.json", content)
+    text = (tmp_path / "out.json").read_bytes().decode("utf-8")
+    assert "größe" in text
+    assert text.endswith("}\n")
+    assert json.loads(text) == read_json(tmp_path / "out.json") == content
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_json_refuses_what_is_no_json(tmp_path: Path, value: float) -> None:
+    write_json(tmp_path / "out.json", {"value": 1})
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write_json(tmp_path / "out.json", {"value": value})
+    assert read_json(tmp_path / "out.json") == {"value": 1}
+
+
+def test_a_float32_comes_back_from_csv_exactly(tmp_path: Path) -> None:
+    patterns = np.random.default_rng(0).integers(0, 2**32, 20_000, dtype=np.uint32).view(np.float32)
+    # Just above a thousand nine digits are needed.
+    column = np.concatenate([patterns[np.isfinite(patterns)], np.arange(1000, 1001, 2**-14, dtype=np.float32)])
+    write_csv(tmp_path / "table.csv", pd.DataFrame({"value": column}))
+    np.testing.assert_array_equal(pd.read_csv(tmp_path / "table.csv")["value"].to_numpy(np.float32), column)
+
+
+def test_csv_keeps_whole_numbers_and_texts_and_has_no_index(tmp_path: Path) -> None:
+    write_csv(tmp_path / "table.csv", pd.DataFrame({"n": [1, 2**53 + 1], "text": ["a,b", 'say "c"']}))
+    assert (tmp_path / "table.csv").read_bytes() == b'n,text\n1,"a,b"\n9007199254740993,"say ""c"""\n'
+
+
+def test_sha256_is_that_of_the_standard(tmp_path: Path) -> None:
+    # FIPS 180-2, appendix B.1.
+    (tmp_path / "abc").write_bytes(b"abc")
+    assert sha256(tmp_path / "abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+def test_moving_a_border_changes_the_digest_of_several_pieces() -> None:
+    digests = [
+        sha256_of(*pieces) for pieces in (("ab", "c"), ("a", "bc"), ("abc",), ("abc", ""), ("", "abc"), ("c", "ab"))
+    ]
+    assert len(set(digests)) == len(digests)
+    assert sha256_of("é") == sha256_of("é".encode())
+    assert sha256_of() == hashlib.sha256().hexdigest()
