@@ -99,6 +99,8 @@ def fit(
     order = _BalancedOrder(train_rows, labels, recipe)
     train_loader = _loader(images, batch_size, workers, compute, sampler=order, drop_last=True)
     val_loader = _loader(images, 4 * batch_size, workers, compute, sampler=val_rows.tolist())
+    # The layout that convolutions are fastest in, on CPUs and GPUs alike.
+    network.to(memory_format=torch.channels_last)
     module = _Training(network, recipe, batch_size, steps_per_epoch=len(train_loader))
     best = _KeepBest(recipe.epochs, len(train_loader), on_epoch)
     trainer = _trainer(recipe, compute, checkpoints, best)
@@ -209,7 +211,7 @@ class _Training(LightningModule):
         views = augment(images, keys, recipe.crop_size, recipe.augmentation)
         targets = F.one_hot(labels, len(recipe.class_shares)).float()
         views, targets = mix(views, targets, keys, recipe.mixup_alpha, recipe.cutmix_alpha)
-        logits = self.network(views)
+        logits = self.network(views.contiguous(memory_format=torch.channels_last))
         loss = F.cross_entropy(logits, targets, label_smoothing=recipe.label_smoothing)
         self.train_losses.append(loss.detach())
         return loss

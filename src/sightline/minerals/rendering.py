@@ -215,7 +215,7 @@ def stack_solids(shape: tuple[int, int], solids: Sequence[Solid]) -> Relief:
         front[view][shown] = upper[z[upper].argmin(0)][shown]
         back[view][shown] = lower[z[lower].argmax(0)][shown]
     # Edges of real crystals are a little worn; here that also keeps glints on them from breaking into dots.
-    return Relief(cv2.GaussianBlur(height, (0, 0), 1.0), inside, solid, front, back)
+    return Relief(cv2.GaussianBlur(height, (0, 0), 1.3), inside, solid, front, back)
 
 
 def normals_of(height: Array, scale: float) -> Array:

@@ -7,6 +7,7 @@ habit, tint, scale of the texture, host rock and weathering all vary within the 
 
 from collections.abc import Callable
 
+import cv2
 import numpy as np
 from scipy.spatial.transform import Rotation
 
@@ -31,7 +32,7 @@ Painter = Callable[[np.random.Generator, int], Surface]
 
 def biotite(rng: np.random.Generator, side: int) -> Surface:
     """Black mica: books of thin dark sheets, or a mass of flakes that glint one by one."""
-    tint = ramp(linear("0b0a0a", "1a1310", "33231a", "171a15"), rng.uniform(0, 1))
+    tint = ramp(linear("0b0a0a", "1a1310", "2a1d16", "171a15"), rng.uniform(0, 1))
     if rng.random() < 0.6:
         height, inside, sheet, sheen = _books(rng, side, sheets=int(rng.integers(9, 22)))
         tone = rng.uniform(0.6, 1.9, sheet.max() + 1).astype(np.float32)[sheet] * (1 + 0.25 * sheen)
@@ -41,8 +42,8 @@ def biotite(rng: np.random.Generator, side: int) -> Surface:
     colour = tint * np.clip(tone, 0.3, 3)[..., None]
     bronze = step(fractal(rng, (side, side), 5), 0.6, 1.8) * rng.uniform(0, 0.7)
     colour = mix(colour, linear("6b4a26"), bronze)
-    surface = Surface(height, inside, colour, gloss=rng.uniform(0.6, 0.95))
-    return _weather(rng, _host(rng, surface, 0.3, "b9b2a6", "8f8578", "cfc7bd"), 0.35)
+    surface = Surface(height, inside, colour, gloss=rng.uniform(0.75, 1))
+    return _weather(rng, _host(rng, surface, 0.15, "b9b2a6", "8f8578", "cfc7bd"), 0.2)
 
 
 def bornite(rng: np.random.Generator, side: int) -> Surface:
@@ -116,11 +117,11 @@ def malachite(rng: np.random.Generator, side: int) -> Surface:
 
 def muscovite(rng: np.random.Generator, side: int) -> Surface:
     """Pale mica: pearly, half transparent sheets with ragged edges, or silver flakes."""
-    tint = ramp(linear("b4ad9c", "c9c0aa", "bca67e", "b2b298", "ccc5b2"), rng.uniform(0, 1))
-    if rng.random() < 0.75:
+    tint = ramp(linear("c2bfb2", "d0cab6", "bdb8a6", "c6c0a8", "d0ccc0"), rng.uniform(0, 1))
+    if rng.random() < 0.85:
         height, inside, sheet, sheen = _books(rng, side, sheets=int(rng.integers(8, 20)))
         tone = rng.uniform(0.65, 1.2, sheet.max() + 1).astype(np.float32)[sheet] * (1 + 0.16 * sheen)
-        clear = np.clip(rng.uniform(0.1, 0.5) - 0.35 * sheet / (sheet.max() + 1), 0, 1)
+        clear = np.clip(rng.uniform(0.1, 0.35) - 0.3 * sheet / (sheet.max() + 1), 0, 1)
     else:
         height, inside, flake = _flakes(rng, side, count=int(rng.integers(120, 420)), tilt=0.6)
         tone = rng.uniform(0.55, 1.25, flake.max() + 1).astype(np.float32)[flake]
@@ -128,8 +129,8 @@ def muscovite(rng: np.random.Generator, side: int) -> Surface:
     colour = np.clip(tint * tone[..., None], 0, 0.9)
     stain = step(fractal(rng, (side, side), 3), 0.4, 2.0) * rng.uniform(0, 0.6)
     colour = mix(colour, linear("8a6a3c"), stain)
-    surface = Surface(height, inside, colour, gloss=rng.uniform(0.4, 0.8), metal=0.45, clear=clear.astype(np.float32))
-    return _weather(rng, _host(rng, surface, 0.25, "a89c8c", "7d7266", "c4b8a8"), 0.3)
+    surface = Surface(height, inside, colour, gloss=rng.uniform(0.4, 0.8), metal=0.3, clear=clear.astype(np.float32))
+    return _weather(rng, _host(rng, surface, 0.12, "a89c8c", "7d7266", "c4b8a8"), 0.3)
 
 
 def pyrite(rng: np.random.Generator, side: int) -> Surface:
@@ -168,9 +169,9 @@ def pyrite(rng: np.random.Generator, side: int) -> Surface:
 def quartz(rng: np.random.Generator, side: int) -> Surface:
     """Clear to milky six-sided prisms with pointed ends: single, in fans and clusters, or broken pieces."""
     shape = (side, side)
-    tints = linear("f0f6fa", "f4f6f8", "f2f2f2", "e8d2a0", "dcbcc4", "b79ccf", "7d6c60")
+    tints = linear("eaf4fc", "f0f6fc", "f4f4f8", "ecc8d4", "dca8c0", "b088d0", "9a70c0")
     tint = ramp(tints, rng.uniform(0, 1) ** 1.5)
-    if rng.random() < 0.78:
+    if rng.random() < 0.95:
         height, inside, face, inner = _prisms(rng, side, count=int(rng.choice([1, 2, 4, 7, 12])))
         tone = inner * rng.uniform(0.8, 1.15, face.max() + 1).astype(np.float32)[face]
         height = height + inside * 0.003 * fractal(rng, shape, 16, 2)
@@ -179,7 +180,7 @@ def quartz(rng: np.random.Generator, side: int) -> Surface:
         height = height + inside * 0.025 * np.abs(fractal(rng, shape, 4, 2))
         tone = 1 + 0.15 * fractal(rng, shape, 5, 3)
     veil = step(fractal(rng, shape, rng.uniform(2, 4), 5, 0.62), rng.uniform(-0.3, 1.2), 2.4)
-    clear = np.clip(rng.uniform(0.55, 0.92) * (1 - 0.85 * veil), 0, 0.9).astype(np.float32)
+    clear = np.clip(rng.uniform(0.35, 0.7) * (1 - 0.85 * veil), 0, 0.9).astype(np.float32)
     body = tint * np.clip(tone, 0.3, 1.25)[..., None]
     colour = np.clip(mix(body, linear("f2f0ec"), 0.6 * veil), 0, 0.95)
     surface = Surface(height, inside, colour, gloss=rng.uniform(0.8, 1), metal=0.1, clear=clear)
@@ -213,11 +214,11 @@ def sandstone(rng: np.random.Generator, side: int) -> Surface:
 def basalt(rng: np.random.Generator, side: int) -> Surface:
     """Dark volcanic rock: dull with gas holes, or obsidian with curved glassy fractures."""
     shape = (side, side)
-    glassy = rng.random() < 0.45
+    glassy = rng.random() < 0.25
     height, inside = _hull(
         rng, side, faces=int(rng.integers(10, 22)), rounding=60 if glassy else rng.uniform(12, 40), rough=0.05
     )
-    tint = ramp(linear("0e0e10", "1d1c1e", "2b2724", "33302f"), rng.uniform(0, 0.4 if glassy else 1))
+    tint = ramp(linear("101418", "3a3836", "4c4644", "5a5048"), rng.uniform(0, 0.15) if glassy else rng.uniform(0.3, 1))
     if glassy:
         x, y = grid(shape)
         cx, cy = rng.uniform(-1.2, 1.2, 2)
@@ -272,10 +273,10 @@ def serpentine(rng: np.random.Generator, side: int) -> Surface:
 
 
 def glass(rng: np.random.Generator, side: int) -> Surface:
-    """Glass pebbles: rounded, clear or coloured, polished or frosted by the sea."""
+    """Glass pebbles: rounded, green, blue or brown, polished or frosted by the sea."""
     shape = (side, side)
     height, inside = _hull(rng, side, faces=int(rng.integers(6, 12)), rounding=rng.uniform(4, 8), rough=0.02)
-    palette = linear("e8f0ec", "9fd6b8", "5fa88a", "7fb4d8", "b0783c", "d8e4e8")
+    palette = linear("9fd6b8", "5fa88a", "7fb4d8", "b0783c", "6f9fd0")
     frost = rng.uniform(0, 1) ** 2
     colour = np.broadcast_to(palette[rng.integers(len(palette))], (*shape, 3)).astype(np.float32)
     bubbles = 0.004 * frost * fractal(rng, shape, 30, 2)
@@ -285,15 +286,15 @@ def glass(rng: np.random.Generator, side: int) -> Surface:
 
 
 def slate(rng: np.random.Generator, side: int) -> Surface:
-    """Dark grey plates with a dull sheen."""
+    """Blue-grey plates with a dull sheen."""
     height, inside, sheet, sheen = _books(rng, side, sheets=int(rng.integers(3, 8)))
-    tint = ramp(linear("2a2d31", "3c4045", "4a4640", "3a3c44"), rng.uniform(0, 1))
+    tint = ramp(linear("566270", "66707c", "5c6a66", "6a6478"), rng.uniform(0, 1))
     tone = rng.uniform(0.8, 1.2, sheet.max() + 1).astype(np.float32)[sheet] * (1 + 0.08 * sheen)
     return _weather(rng, Surface(height, inside, tint * tone[..., None], gloss=rng.uniform(0.1, 0.35)), 0.35)
 
 
 def calcite(rng: np.random.Generator, side: int) -> Surface:
-    """Cleaved rhombohedra, white, honey or clear."""
+    """Cleaved rhombohedra, honey, orange or pink."""
     main = Rotation.from_quat(rng.normal(size=4))
     solids = []
     count = int(rng.integers(1, 5))
@@ -304,7 +305,7 @@ def calcite(rng: np.random.Generator, side: int) -> Surface:
         solids.append(_solid(main, _RHOMB, size * rng.uniform(0.7, 1.15, 6), centre, size * 2))
     relief = stack_solids((side, side), solids)
     inside = relief.inside
-    tint = ramp(linear("eeeae2", "e4d4b0", "d8b478", "e6d8d8"), rng.uniform(0, 1))
+    tint = ramp(linear("f0c8a0", "e8a868", "e09a58", "eab0a0"), rng.uniform(0, 1))
     tone = rng.uniform(0.75, 1.05, 6).astype(np.float32)[relief.back] * (1 + 0.08 * fractal(rng, (side, side), 4, 4))
     height = relief.height + inside * 0.006 * fractal(rng, (side, side), 8, 3)
     return _weather(rng, Surface(height, inside, tint * tone[..., None], gloss=0.6, clear=rng.uniform(0.1, 0.5)), 0.25)
@@ -323,7 +324,7 @@ def fluorite(rng: np.random.Generator, side: int) -> Surface:
         solids.append(_solid(turn, _CUBE, np.full(6, size), centre, size * 1.75))
     relief = stack_solids((side, side), solids)
     inside = relief.inside
-    tint = linear("6a4aa0", "7fb08a", "7a9ac8", "a88ac0")[rng.integers(4)]
+    tint = linear("4a2a90", "4fa07a", "4a7ac8", "3a9a9a")[rng.integers(4)]
     tone = rng.uniform(0.7, 1.1, 6).astype(np.float32)[relief.back] * (1 + 0.1 * fractal(rng, (side, side), 4, 4))
     height = np.where(inside, relief.height, 0).astype(np.float32)
     return _weather(rng, Surface(height, inside, tint * tone[..., None], gloss=0.8, clear=rng.uniform(0.2, 0.55)), 0.25)
@@ -508,7 +509,7 @@ def _prisms(rng: np.random.Generator, side: int, count: int) -> tuple[Array, Mas
         solids.append(_solid(spin, np.concatenate([walls, point, ends]), offsets, centre, length * 1.15))
     relief = stack_solids((side, side), solids)
     face = relief.solid * 18 + relief.front
-    inner = rng.uniform(0.35, 1.2, (count, 18)).astype(np.float32)[relief.solid, relief.back]
+    inner = cv2.blur(rng.uniform(0.35, 1.2, (count, 18)).astype(np.float32)[relief.solid, relief.back], (3, 3))
     return relief.height, relief.inside, face, inner
 
 
@@ -534,7 +535,7 @@ def _host(rng: np.random.Generator, surface: Surface, chance: float, *colours: s
 def _weather(rng: np.random.Generator, surface: Surface, strength: float) -> Surface:
     """Dust, clay and wear: mostly a trace, on some specimens much."""
     shape = surface.height.shape
-    amount = strength * rng.beta(0.8, 2.0) * 1.6
+    amount = strength * rng.beta(0.8, 2.6)
     cover = amount * step(fractal(rng, shape, 5, 5, 0.65), -1.2, 1.4) * surface.inside
     colour = ramp(linear("8a7a66", "b0a290", "6f6a64", "9c7f5e"), rng.uniform(0, 1))
     grit = 1 + 0.15 * fractal(rng, shape, 20, 2)

@@ -24,7 +24,7 @@ CLASSES = tuple(MINERALS)
 SIZES = ((640, 480), (480, 640), (800, 600), (512, 512), (720, 480), (600, 450))
 SIZE_SHARES = (0.5, 0.12, 0.12, 0.1, 0.08, 0.08)
 SHORTEST_SIDE = 24
-LONGEST_SIDES = (44, 260)
+LONGEST_SIDES = (52, 260)
 SMALLEST_VISIBLE = 0.6
 TRIES = 30
 
@@ -73,7 +73,7 @@ def draw_scene(seed: int, index: int) -> Scene:
     table = _Table(rng, light, shade(backdrop, light, width / 2))
     for label, painter in _choose_stones(rng, CLASSES[index % len(CLASSES)]):
         table.put(label, painter)
-    for _ in range(rng.choice([0, 1, 2, 3], p=[0.3, 0.4, 0.2, 0.1])):
+    for _ in range(rng.choice([0, 1, 2, 3], p=[0.4, 0.4, 0.15, 0.05])):
         table.hide_part()
     boxes = [_box_of(table.owner == number) for number in table.labels]
     instances = np.zeros((height, width), np.uint8)
@@ -104,9 +104,9 @@ def _draw_photo(folder: Path, seed: int, index: int) -> tuple[dict[str, Any], li
 
 def _choose_stones(rng: np.random.Generator, first: str) -> list[tuple[str | None, Painter]]:
     """Specimens (the required one first, so that it finds room) and unlabelled look-alikes in random order."""
-    others = rng.choice(CLASSES, rng.choice(5, p=[0.15, 0.25, 0.3, 0.2, 0.1]))
+    others = rng.choice(CLASSES, rng.choice(5, p=[0.05, 0.1, 0.2, 0.3, 0.35]))
     specimens: list[tuple[str | None, Painter]] = [(str(name), MINERALS[str(name)]) for name in (first, *others)]
-    strangers = [(None, LOOKALIKES[k]) for k in rng.integers(0, len(LOOKALIKES), rng.integers(1, 5))]
+    strangers = [(None, LOOKALIKES[k]) for k in rng.integers(0, len(LOOKALIKES), rng.integers(1, 4))]
     rest = [*specimens[1:], *strangers]
     return [specimens[0], *(rest[k] for k in rng.permutation(len(rest)))]
 
@@ -125,7 +125,7 @@ class _Table:
         self.owner: NDArray[np.int32] = np.zeros(picture.shape[:2], np.int32)
         self.whole: dict[int, int] = {}
         self.labels: dict[int, str] = {}
-        self.scale = min(self.owner.shape) * np.exp(rng.normal(np.log(0.25), 0.3))
+        self.scale = min(self.owner.shape) * np.exp(rng.normal(np.log(0.27), 0.25))
 
     def put(self, label: str | None, painter: Painter) -> None:
         """Lay a stone where it leaves enough of the others in sight; where there is no room, leave it out.
@@ -133,7 +133,7 @@ class _Table:
         The first stone always has room.
         """
         wanted = self.scale * np.exp(self.rng.normal(0, 0.25))
-        surface = painter(self.rng, round(min(wanted, 220) * 1.8))
+        surface = painter(self.rng, round(min(wanted, 220) * 1.65))
         wide, high = _size(_extent(surface.inside))
         slender = max(wide, high) / min(wide, high)
         longest = float(np.clip(wanted, max(LONGEST_SIDES[0], SHORTEST_SIDE * 1.15 * slender), LONGEST_SIDES[1]))
@@ -215,7 +215,8 @@ def _cut_out(surface: Surface, light: Light, longest: float) -> _Cutout:
     lit = shade(Surface(height, inside, surface.colour[window], gloss, metal, clear), light, scale, on_itself)
     normal = normals_of(cv2.GaussianBlur(small_height, (0, 0), 0.8), small_scale)
     bend = normal[..., :2] * (small_height * (-0.6 * small_scale))[..., None]
-    cover = inside.astype(np.float32)
+    # Canvas and photo have about the same resolution: without this, straight crystal edges would show steps.
+    cover = cv2.GaussianBlur(inside.astype(np.float32), (0, 0), 0.7)
     alpha, clear, lit, tint = (
         _pad(cv2.resize(layer, target, interpolation=cv2.INTER_AREA), margin)
         for layer in (cover, clear * cover, lit * cover[..., None], surface.colour[window])
@@ -243,8 +244,8 @@ def _composite(picture: Array, cutout: _Cutout, left: int, top: int, light: Ligh
 def _photograph(rng: np.random.Generator, radiance: Array) -> NDArray[np.uint8]:
     """What a camera makes of the light: focus, shake, vignetting, exposure, white balance, noise, tone curve, sRGB."""
     height, width = radiance.shape[:2]
-    image: Array = cv2.GaussianBlur(radiance, (0, 0), 0.35 + rng.gamma(1.2, 0.4))
-    if rng.random() < 0.15:
+    image: Array = cv2.GaussianBlur(radiance, (0, 0), 0.35 + rng.gamma(1.2, 0.22))
+    if rng.random() < 0.1:
         image = cv2.filter2D(image, -1, _shake(rng, int(rng.integers(3, 10))))
     y, x = np.indices((height, width), dtype=np.float32)
     cx, cy = rng.uniform(0.4, 0.6, 2)
@@ -252,14 +253,14 @@ def _photograph(rng: np.random.Generator, radiance: Array) -> NDArray[np.uint8]:
     image *= (1 - rng.uniform(0, 0.7) * radius**2)[..., None]
     # The meter raises dark scenes and lowers bright ones, but not all the way.
     metered = (0.2 / max(float(np.median(image[::4, ::4])), 0.01)) ** 0.3
-    image *= float(metered * 2 ** rng.normal(-0.1, 0.3))
-    image = image * (1 + rng.normal(0, 0.05, 3)).astype(np.float32)
+    image *= float(metered * 2 ** rng.normal(-0.05, 0.22))
+    image = image * (1 + rng.normal(0, 0.035, 3)).astype(np.float32)
     noise = rng.standard_normal(image.shape, np.float32)
     # Read noise, and shot noise that grows with the light.
     image += noise * np.sqrt(rng.uniform(0.0005, 0.03) ** 2 * (0.02 + 0.35 * np.clip(image, 0, 1)))
     coded = _tone_curve(rng.uniform(-0.05, 0.2))[np.clip(image * 16384, 0, 65535).astype(np.uint16)]
     grey = coded @ np.array([0.299, 0.587, 0.114], np.float32)
-    coded = grey[..., None] + rng.uniform(0.75, 1.15) * (coded - grey[..., None])
+    coded = grey[..., None] + rng.uniform(0.85, 1.15) * (coded - grey[..., None])
     return np.asarray(np.clip(np.rint(coded * 255), 0, 255), np.uint8)
 
 
