@@ -14,8 +14,8 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-# Threads that wait for each other sleep instead of spinning; OpenMP reads this when torch is imported. On a machine with
-# other work to do, spinning made a training many times slower.
+# Threads that wait for each other sleep instead of spinning; OpenMP reads this when torch is imported. On a machine
+# with other work to do, spinning made a training many times slower.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 try:
