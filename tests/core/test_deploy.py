@@ -82,6 +82,12 @@ def test_an_export_repeats_byte_for_byte(deployed: Path, tmp_path: Path) -> None
     assert (tmp_path / "again.onnx").read_bytes() == deployed.read_bytes()
 
 
+def test_a_model_says_nothing_of_the_machine_that_exported_it(deployed: Path) -> None:
+    content = deployed.read_bytes()
+    assert str(Path(deploy.__file__).parents[3]).encode() not in content
+    assert b".py" not in content
+
+
 def test_log_probabilities_are_those_before_the_temperature() -> None:
     module = Deployable(network(), mirror=True, temperature=TEMPERATURE).eval()
     with torch.no_grad():
