@@ -79,7 +79,7 @@ def export_onnx(module: Deployable, path: Path, sample: NDArray[np.uint8]) -> fl
 
 
 def _forget_origin(path: Path) -> None:
-    """Take out the stack traces that the exporter notes at every node: paths of this machine, other bytes in each clone."""
+    """Take out the stack traces that the exporter notes at every node: they hold paths of this machine."""
     model = onnx.load(path)
     for node in model.graph.node:
         del node.metadata_props[:]
