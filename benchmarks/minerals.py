@@ -123,7 +123,8 @@ def training(folder: Path, pack: Pack, minerals: Minerals, compute: Compute, wor
         for _ in range(recipe.epochs):
             network.train()
             for _ in range(batches):
-                loss = F.cross_entropy(network(views), targets)
+                streams = network(views)
+                loss = F.cross_entropy(streams.flatten(0, 1), targets.repeat(len(streams), 1))
                 optimizer.zero_grad()
                 torch.autograd.backward(loss)
                 optimizer.step()

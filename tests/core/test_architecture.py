@@ -52,6 +52,32 @@ def test_looking_at_a_network_leaves_it_as_it_was() -> None:
     assert not any(module._forward_hooks for module in network.modules())
 
 
+def test_a_step_that_reads_the_picture_itself_begins_a_stream() -> None:
+    class Voters(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.texture = Network()
+            self.colour = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
+            self.classifier = nn.Sequential(nn.Dropout(0.5), nn.Linear(3, 5))
+
+        def forward(self, images: Tensor) -> Tensor:
+            return torch.as_tensor(self.texture(images) + self.classifier(self.colour(images)))
+
+    steps = trace(Voters(), size=10)
+    assert [(step.name, step.shape, step.stream) for step in steps] == [
+        ("texture", (5,), 0),
+        ("colour", (3,), 1),
+        ("classifier", (5,), 1),
+    ]
+    assert steps[-1].layers == ("linear, 5",)
+
+
 def test_a_step_has_a_form_for_json() -> None:
     step = Step("stem", ("3×3 conv, 4",), (4, 5, 5), 112)
-    assert step.as_dict() == {"name": "stem", "layers": ("3×3 conv, 4",), "shape": (4, 5, 5), "parameters": 112}
+    assert step.as_dict() == {
+        "name": "stem",
+        "layers": ("3×3 conv, 4",),
+        "shape": (4, 5, 5),
+        "parameters": 112,
+        "stream": 0,
+    }

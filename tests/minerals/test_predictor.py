@@ -239,7 +239,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> _Trained:
     optimizer = torch.optim.AdamW(network.parameters(), lr=5e-3)
     for _ in range(30):
         optimizer.zero_grad()
-        nn.functional.cross_entropy(network(views), labels).backward()
+        nn.functional.cross_entropy(network(views).flatten(0, 1), labels.repeat(2)).backward()
         optimizer.step()
     (folder / "model").mkdir()
     save_file(network.state_dict(), folder / "model" / "model.safetensors")

@@ -16,6 +16,7 @@ class Step:
     Attributes:
         name: where it stands in the network, ``blocks.2`` for instance; ``pooling`` where maps become one vector
             outside of any module.
+        stream: 0 for the first path from picture to logits, 1 for the next that begins at the picture again, ….
         layers: what it does, a text a layer.
         shape: of one sample's output, (C, H, W) or (C,).
         parameters: the number of its weights.
@@ -25,6 +26,7 @@ class Step:
     layers: tuple[str, ...]
     shape: tuple[int, ...]
     parameters: int
+    stream: int = 0
 
     def as_dict(self) -> dict[str, Any]:
         """Give the form that the house style's ``architecture`` reads."""
@@ -34,8 +36,8 @@ class Step:
 def trace(network: nn.Module, size: int) -> list[Step]:
     """Send one blank picture, (1, 3, size, size), through a network and list its steps in the order they ran.
 
-    A step is a child module; a sequence of blocks counts as its blocks. Dropout is left out: in the deployed network
-    it does nothing.
+    A step is a child module; a sequence of blocks counts as its blocks. A step that reads the picture itself begins a
+    stream. Dropout is left out: in the deployed network it does nothing.
     """
     ran: list[tuple[str, nn.Module, Tensor, Tensor]] = []
 
@@ -43,21 +45,25 @@ def trace(network: nn.Module, size: int) -> list[Step]:
         return lambda module, inputs, output: ran.append((name, module, inputs[0], output))
 
     hooks = [module.register_forward_hook(remember(name)) for name, module in _steps(network, "")]
+    picture = torch.zeros(1, 3, size, size)
     was_training = network.training
     try:
         with torch.inference_mode():
-            network.eval()(torch.zeros(1, 3, size, size))
+            network.eval()(picture)
     finally:
         network.train(was_training)
         for hook in hooks:
             hook.remove()
     steps: list[Step] = []
+    stream = -1
     for name, module, given, output in ran:
-        if steps and len(steps[-1].shape) == 3 and given.ndim == 2:
-            steps.append(Step("pooling", (), tuple(given.shape[1:]), 0))
+        if given is picture or stream < 0:
+            stream += 1
+        elif steps and len(steps[-1].shape) == 3 and given.ndim == 2:
+            steps.append(Step("pooling", (), tuple(given.shape[1:]), 0, stream))
         if not isinstance(module, nn.Dropout):
             count = sum(parameter.numel() for parameter in module.parameters())
-            steps.append(Step(name, tuple(_layers(module)), tuple(output.shape[1:]), count))
+            steps.append(Step(name, tuple(_layers(module)), tuple(output.shape[1:]), count, stream))
     return steps
 
 
@@ -92,7 +98,7 @@ def _parts(module: nn.Module) -> Iterator[nn.Module]:
     if isinstance(module, nn.Sequential):
         for child in module:
             yield from _parts(child)
-    else:
+    elif not isinstance(module, nn.Dropout):
         yield module
 
 

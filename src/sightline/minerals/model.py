@@ -1,27 +1,33 @@
-"""The network of the minerals task: a small residual CNN of our own, trained from scratch."""
+"""The network of the minerals task: two streams of our own, texture and colour, trained from scratch."""
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from sightline.core.augment import MEAN, STD
+
 
 class MineralNet(nn.Module):
-    """Residual CNN for small training sets; 0.62 M parameters at its default width.
+    """Two streams that vote, for small training sets; 0.75 M parameters at its default width.
 
-    A stem that halves the picture at once, four stages of plain 3x3 convolutions, each halving again, and a head that
-    sees the mean and the spread of every feature over the picture.
+    The texture stream is a residual CNN: a stem that halves the picture at once, four stages of plain 3x3 convolutions,
+    each halving again, and a classifier that sees the mean and the spread of every feature over the picture. The colour
+    stream is a joint colour histogram of the whole picture and one of its centre, and a hidden layer. Each stream has
+    a classifier and, in training, a loss of its own, so that the one that learns faster does not starve the other.
 
     Ideas and their sources: residual blocks (He et al., "Deep Residual Learning", CVPR 2016); average pooling on the
     shortcut where the resolution halves (He et al., "Bag of Tricks", CVPR 2019); channel attention (Hu et al.,
     "Squeeze-and-Excitation Networks", CVPR 2018); dropping whole residual branches (Huang et al., "Stochastic
-    Depth", ECCV 2016); feature statistics as a description of texture (Gatys et al., "Texture Synthesis", 2015).
+    Depth", ECCV 2016); feature statistics as a description of texture (Gatys et al., "Texture Synthesis", 2015);
+    colour histograms in opponent axes (Swain and Ballard, "Color Indexing", IJCV 1991).
 
     Args:
         num_classes: number of logits.
         width: channels of the first stage; the stages have width x (1, 2, 3, 5).
         depth: residual blocks a stage.
-        dropout: probability with which a pooled feature is dropped before the classifier.
+        dropout: probability with which a pooled feature is dropped before the classifier of the texture stream.
         drop_path: probability with which the last block's branch is dropped; earlier ones less, linearly.
+        colours: hidden units of the colour stream.
     """
 
     def __init__(
@@ -31,6 +37,7 @@ class MineralNet(nn.Module):
         depth: int = 1,
         dropout: float = 0.2,
         drop_path: float = 0.05,
+        colours: int = 128,
     ) -> None:
         super().__init__()
         channels = [width * factor for factor in (1, 1, 2, 3, 5)]
@@ -49,21 +56,80 @@ class MineralNet(nn.Module):
                     )
                 )
         self.blocks = nn.Sequential(*blocks)
-        self.embedding_size = 2 * channels[-1]
-        self.dropout = nn.Dropout(dropout)
-        self.classifier = nn.Linear(self.embedding_size, num_classes)
+        self.texture_classifier = nn.Sequential(nn.Dropout(dropout), nn.Linear(2 * channels[-1], num_classes))
+        self.histogram = _ColourHistogram()
+        self.colours = nn.Sequential(nn.Dropout(0.2), nn.Linear(self.histogram.bins, colours), nn.ReLU())
+        self.colour_classifier = nn.Sequential(nn.Dropout(0.5), nn.Linear(colours, num_classes))
+        self.embedding_size = 2 * channels[-1] + colours
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits ``(N, num_classes)`` of normalised float images ``(N, 3, H, W)``, H and W from 48 to 192 pixels."""
-        logits: Tensor = self.classifier(self.dropout(self.embed(images)))
-        return logits
+        """Logits ``(N, num_classes)`` of normalised float images ``(N, 3, H, W)``, H and W from 48 to 192 pixels.
+
+        They are the mean of the two streams' logits, which is the geometric mean of their probabilities. In training
+        mode the streams' logits are given apart, ``(2, N, num_classes)``, for a loss each.
+        """
+        streams = torch.stack(
+            [self.texture_classifier(self._texture(images)), self.colour_classifier(self._colour(images))]
+        )
+        return streams if self.training else streams.mean(0)
 
     def embed(self, images: Tensor) -> Tensor:
-        """Pooled features ``(N, embedding_size)``: mean and standard deviation of each channel over the picture."""
+        """Features of both streams ``(N, embedding_size)``: what their classifiers see."""
+        return torch.cat([self._texture(images), self._colour(images)], 1)
+
+    def _texture(self, images: Tensor) -> Tensor:
+        """Mean and standard deviation of each channel over the picture."""
         features = self.blocks(self.stem(images)).flatten(2)
         mean = features.mean(2)
         spread = (features.square().mean(2) - mean.square()).clamp(min=0).add(1e-4).sqrt()
         return torch.cat([mean, spread], 1)
+
+    def _colour(self, images: Tensor) -> Tensor:
+        features: Tensor = self.colours(self.histogram(images))
+        return features
+
+
+class _ColourHistogram(nn.Module):
+    """Joint histograms of lightness, red-green and yellow-blue: ``(N, 3, H, W)``, normalised, to ``(N, bins)``.
+
+    One of the whole picture, one of its middle half in both directions. Bins share only what lies within a narrow band
+    about their border, so that a histogram keeps colours apart and yet does not jump. The fourth root lifts rare
+    colours, whose share is small but tells minerals apart.
+    """
+
+    light, chroma = 6, 9
+    # Natural colours fill little of the range from -1 to 1; what lies beyond is counted in the outermost bins.
+    red_green_reach, yellow_blue_reach = 0.4, 0.45
+    border = 0.3
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bins = 2 * self.light * self.chroma**2
+
+    def forward(self, images: Tensor) -> Tensor:
+        shape = (1, 3, 1, 1)
+        pixels = images.detach().float()
+        pixels = pixels * pixels.new_tensor(STD).view(shape) + pixels.new_tensor(MEAN).view(shape)
+        top, left = images.shape[2] // 4, images.shape[3] // 4
+        # Every second pixel of every second row has the same colours at a quarter of the cost.
+        whole, centre = pixels[:, :, ::2, ::2], pixels[:, :, top:-top:2, left:-left:2]
+        return (torch.cat([self._count(whole), self._count(centre)], 1) + 1e-4) ** 0.25 - 0.1
+
+    def _count(self, pixels: Tensor) -> Tensor:
+        red, green, blue = pixels.flatten(2).unbind(1)
+        light = self._share((red + green + blue) / 3, 0, 1, self.light)
+        red_green = self._share(red - green, -self.red_green_reach, self.red_green_reach, self.chroma)
+        yellow_blue = self._share(
+            (red + green) / 2 - blue, -self.yellow_blue_reach, self.yellow_blue_reach, self.chroma
+        )
+        chroma = (red_green[:, :, None] * yellow_blue[:, None]).flatten(1, 2)
+        return (chroma @ light.transpose(1, 2) / light.shape[2]).flatten(1)
+
+    def _share(self, values: Tensor, low: float, high: float, count: int) -> Tensor:
+        """How much of each value ``(N, P)`` each bin gets: ``(N, count, P)``, one over all bins."""
+        at = ((values - low) / (high - low)).clamp(0, 1) * (count - 1)
+        distance = (at[:, None] - torch.arange(count, device=values.device)[:, None]).abs()
+        return ((0.5 + self.border / 2 - distance) / self.border).clamp(0, 1)
 
 
 class _Block(nn.Module):
