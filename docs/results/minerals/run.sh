@@ -8,13 +8,12 @@ exec dvc exp run --temp --name real-minerals \
     -S minerals.data.source=path -S "minerals.data.path=$photos" \
     -S minerals.patches.size=128 -S minerals.patches.val_fraction=0.12 \
     -S 'minerals.patches.per_box={train: 1, val: 1, test: 1}' \
-    -S minerals.train.crop_size=112 -S minerals.train.epochs=100 -S minerals.train.warmup_epochs=5 \
+    -S minerals.train.crop_size=112 -S minerals.train.epochs=70 -S minerals.train.warmup_epochs=5 \
     -S minerals.train.lr=0.002 -S minerals.train.label_smoothing=0.1 -S minerals.train.ema_decay=0.995 \
     -S minerals.train.network.width=32 -S minerals.train.network.dropout=0.3 -S minerals.train.network.drop_path=0.05 \
-    -S 'minerals.train.augment.crop_area=[0.35,1.0]' -S minerals.train.augment.aspect=1.33 \
+    -S 'minerals.train.augment.crop_area=[0.5,1.0]' -S minerals.train.augment.aspect=1.33 \
     -S minerals.train.augment.rotate=10 -S minerals.train.augment.flip_vertical=0 \
     -S minerals.train.augment.brightness=0.15 -S minerals.train.augment.contrast=0.15 \
     -S minerals.train.augment.saturation=0.15 -S minerals.train.augment.hue=0.01 \
     -S minerals.train.augment.erase=0.1 \
-    -S minerals.train.augment.mixup_alpha=0.2 -S minerals.train.augment.cutmix_alpha=1.0 \
     -S minerals.infer.max_error=0.3 "$@"
