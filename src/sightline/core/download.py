@@ -175,7 +175,9 @@ def _reason(error: Exception) -> str:
         urllib3.exceptions.TimeoutError: "the server does not answer",
         urllib3.exceptions.ProtocolError: "the connection broke off",
     }
-    words = next((text for kind, text in plain.items() if isinstance(error, kind)), str(error))
+    # requests wraps a reset in its error for servers out of reach, or not, by the moment in which it came.
+    cause = next((part for part in error.args if isinstance(part, urllib3.exceptions.ProtocolError)), error)
+    words = next((text for kind, text in plain.items() if isinstance(cause, kind)), str(error))
     return " ".join(words.split())
 
 
