@@ -65,6 +65,8 @@ class Request(BaseHTTPRequestHandler):
         self.send_response(status)
         for name, value in ({"Content-Length": str(len(body))} | headers).items():
             self.send_header(name, value)
+        # Unsaid, a client may send its next request on this connection before it sees that it is closed.
+        self.send_header("Connection", "close")
         self.end_headers()
         self.wfile.write(body)
         self.site.sent[-1] += len(body)
