@@ -145,7 +145,7 @@ def inference(folder: Path, pack: Pack, minerals: Minerals, compute: Compute, wo
     deployed = folder / "deployed"
     deployed.mkdir()
     export_onnx(Deployable(network, mirror=False), deployed / "model.onnx", np.asarray(pack.images[:8]))
-    write_json(deployed / "config.json", {"classes": names, "threshold": 0.5})
+    write_json(deployed / "config.json", {"task": "minerals", "classes": names, "threshold": 0.5})
     patches = folder / "patch-files"
     patches.mkdir()
     for row in range(min(1000, len(pack))):
