@@ -17,6 +17,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pandas as pd
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
@@ -35,7 +36,7 @@ from sightline.core.sheets import write_png
 from sightline.minerals.annotations import read_annotations
 from sightline.minerals.model import MineralNet
 from sightline.minerals.params import NONE, Minerals
-from sightline.minerals.patches import make_patches
+from sightline.minerals.patches import cut_patches, make_patches, read_photos, split_photos
 from sightline.minerals.predictor import Predictor
 from sightline.minerals.source import ingest
 from sightline.minerals.synthetic import draw_dataset
@@ -77,29 +78,30 @@ def compare(rounds: int, ours: Callable[[], object], other: Callable[[], object]
 
 
 def cutting(folder: Path, minerals: Minerals, workers: int, rounds: int) -> None:
-    """The whole patches stage against decoding its photos with as many threads."""
+    """Cutting, and the stage with all that is around it, against decoding the photos with as many threads."""
     images = list_files(folder / "raw" / "images")
+    settings, classes = minerals.patches, minerals.data.classes
+    photos = read_photos(folder / "raw", classes)
+    looks = pd.read_csv(folder / "raw" / "photos.csv", dtype={"hash": str})
+    splits = split_photos(photos, looks, classes, settings)["split"]
 
     def cut() -> None:
+        cut_patches(folder / "raw", photos, splits, settings, folder / "cut", workers)
+
+    def stage() -> None:
+        sheet, summary = folder / "sheet.png", folder / "summary.json"
         make_patches(
-            folder / "raw",
-            minerals.data.classes,
-            minerals.patches,
-            folder / "patches",
-            folder / "examples",
-            folder / "sheet.png",
-            folder / "summary.json",
-            workers,
+            folder / "raw", classes, settings, folder / "patches", folder / "examples", sheet, summary, workers
         )
 
     def decode() -> None:
         for _ in map_ordered(read_image, images, workers):
             pass
 
-    ours, other = compare(rounds, cut, decode)
-    report(
-        "cutting patches", len(images) / ours, "photos/s", "decoding alone", len(images) / other, ours / other, "time"
-    )
+    for name, ours_of in (("cutting patches", cut), ("the whole stage", stage)):
+        ours, other = compare(rounds, ours_of, decode)
+        rates = len(images) / ours, len(images) / other
+        report(name, rates[0], "photos/s", "decoding alone", rates[1], ours / other, "time")
 
 
 def training(folder: Path, pack: Pack, minerals: Minerals, compute: Compute, workers: int, rounds: int) -> None:
@@ -114,17 +116,16 @@ def training(folder: Path, pack: Pack, minerals: Minerals, compute: Compute, wor
     held_out = pack.rows("val")
 
     def through_loader() -> None:
-        network = MineralNet(len(names), **minerals.train.network.model_dump())
+        network = MineralNet(len(names), **minerals.train.network.model_dump()).texture
         fit(network, pack, labels, recipe, compute, workers, folder / "checkpoints")
 
     def in_memory() -> None:
-        network = MineralNet(len(names), **minerals.train.network.model_dump())
+        network = MineralNet(len(names), **minerals.train.network.model_dump()).texture
         optimizer = torch.optim.AdamW(network.parameters(), lr=recipe.lr)
         for _ in range(recipe.epochs):
             network.train()
             for _ in range(batches):
-                streams = network(views)
-                loss = F.cross_entropy(streams.flatten(0, 1), targets.repeat(len(streams), 1))
+                loss = F.cross_entropy(network(views), targets)
                 optimizer.zero_grad()
                 torch.autograd.backward(loss)
                 optimizer.step()

@@ -13,6 +13,7 @@ from sightline.core.calibration import (
     coverage_curve,
     effective_sample_size,
     expected_calibration_error,
+    fit_balance,
     fit_temperature,
     reliability,
 )
@@ -60,6 +61,40 @@ def test_the_temperature_ends_at_its_bounds_where_all_is_right_or_nothing_is_kno
 def test_logits_without_a_temperature_are_refused(logits, labels):
     with pytest.raises(ValueError, match="logits"):
         fit_temperature(logits, np.array(labels, dtype=int))
+
+
+def test_the_balance_of_one_voter_is_its_inverse_temperature() -> None:
+    rng = np.random.default_rng(0)
+    logits = rng.normal(0, 3, (500, 4))
+    labels = np.array([rng.choice(4, p=row) for row in special.softmax(logits / 1.7, axis=1)])
+    assert fit_balance(logits[None], labels)[0] == pytest.approx(1 / fit_temperature(logits, labels), rel=1e-3)
+
+
+def test_the_balance_is_found_by_brute_force_too() -> None:
+    rng = np.random.default_rng(1)
+    labels = rng.integers(0, 3, 300)
+    voters = np.stack([noise * rng.normal(0, 1, (300, 3)) + np.eye(3)[labels] for noise in (0.5, 1.0)])
+    found = fit_balance(voters, labels)
+    grid = np.linspace(0, 8, 81)
+
+    def loss(weights: tuple[float, ...]) -> float:
+        total = np.einsum("s,snc->nc", weights, voters)
+        return -float(special.log_softmax(total, axis=1)[np.arange(300), labels].mean())
+
+    best = min(((a, b) for a in grid for b in grid), key=loss)
+    np.testing.assert_allclose(found, best, atol=0.1)
+
+
+def test_a_voter_that_is_wrong_is_not_listened_to() -> None:
+    labels = np.arange(30) % 3
+    good = np.eye(3)[labels] * 2 + np.random.default_rng(0).normal(0, 1, (30, 3))
+    assert fit_balance(np.stack([good, -good]), labels)[1] == 0
+
+
+@pytest.mark.parametrize("shape", [(2, 0, 3), (2, 5), (2, 4, 3)])
+def test_a_balance_of_nothing_is_refused(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match="must be"):
+        fit_balance(np.zeros(shape), np.zeros(5 if shape[1] else 0, int))
 
 
 def test_the_calibration_error_of_a_hand_made_case():

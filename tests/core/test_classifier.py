@@ -262,28 +262,6 @@ def test_the_recipe_is_that_of_a_plain_loop(pack: Pack) -> None:
             torch.testing.assert_close(network.state_dict()[name], value, rtol=2e-3, atol=2e-3)
 
 
-def test_streams_have_a_loss_each(pack: Pack) -> None:
-    class Voters(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.voters = nn.ModuleList([nn.Linear(3, CLASSES), nn.Linear(3, CLASSES)])
-
-        def forward(self, images: Tensor) -> Tensor:
-            streams = torch.stack([voter(images.mean((2, 3))) for voter in self.voters])
-            return streams if self.training else streams.mean(0)
-
-    torch.manual_seed(0)
-    network = Voters()
-    labels, rows = labels_of(pack), pack.rows("train")
-    recipe = replace(PLAIN, epochs=1, batch_size=len(rows), lr=0.0, class_shares=(1 / 3, 1 / 3, 1 / 3))
-    losses = [
-        F.cross_entropy(stream, torch.from_numpy(labels[rows]), label_smoothing=0.1).item()
-        for stream in network.train()(normalised(pack, rows))
-    ]
-    history = fit(network, pack, labels, recipe, COMPUTE, 0, Path("checkpoints"))
-    assert history["train_loss"][0] == pytest.approx(np.mean(losses), rel=1e-5)
-
-
 class Witness(nn.Module):
     """Notes which rows it is trained on: a row's number is the brightness of its picture."""
 

@@ -306,13 +306,32 @@ def test_odd_exif_is_no_reason_for_a_warning(tmp_path: Path) -> None:
         picture.getexif()
 
 
-@given(side=st.integers(2, 40))
+@given(side=st.integers(2, 40), halvings=st.integers(0, 3))
 @settings(max_examples=20, deadline=None)
-@example(side=40)
-def test_fitting_a_multiple_of_the_size_averages_blocks(side: int) -> None:
-    patch = np.random.default_rng(side).integers(0, 256, (3 * side, 2 * side, 3), dtype=np.uint8)
-    blocks = patch.reshape(side, 3, side, 2, 3).mean((1, 3))
-    assert np.abs(fit_to_square(patch, side) - blocks).max() <= 1
+@example(side=40, halvings=3)
+def test_fitting_a_doubled_size_averages_blocks(side: int, halvings: int) -> None:
+    factor = 2**halvings
+    patch = np.random.default_rng(side).integers(0, 256, (factor * side, factor * side, 3), dtype=np.uint8)
+    blocks = patch.reshape(side, factor, side, factor, 3).mean((1, 3))
+    # Each halving rounds to whole grey values.
+    assert np.abs(fit_to_square(patch, side) - blocks).max() <= 0.5 * halvings + 0.01
+
+
+@given(height=st.integers(41, 400), width=st.integers(41, 400))
+@settings(max_examples=40, deadline=None)
+def test_fitting_to_less_is_close_to_the_mean_of_the_area(height: int, width: int) -> None:
+    coarse = np.random.default_rng(height * width).integers(0, 256, (12, 12, 3), dtype=np.uint8)
+    patch = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
+    by_area = cv2.resize(patch, (40, 40), interpolation=cv2.INTER_AREA)
+    assert np.abs(fit_to_square(patch, 40).astype(int) - by_area).mean() <= 2
+
+
+@given(height=st.integers(41, 400), width=st.integers(41, 400))
+@settings(max_examples=40, deadline=None)
+def test_fitting_keeps_about_as_much_noise_as_averaging_areas(height: int, width: int) -> None:
+    noise = np.random.default_rng(height * width).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    by_area = cv2.resize(noise, (40, 40), interpolation=cv2.INTER_AREA)
+    assert 0.6 * by_area.std() <= fit_to_square(noise, 40).std() <= 1.2 * by_area.std()
 
 
 def test_fitting_squashes_and_keeps_a_picture_of_the_right_size() -> None:

@@ -50,6 +50,37 @@ def fit_temperature(logits: FloatArray, labels: NDArray[np.integer[Any]]) -> flo
     return float(np.exp(found.x))
 
 
+def fit_balance(voters: FloatArray, labels: NDArray[np.integer[Any]]) -> FloatArray:
+    """Fit how much each of several voters counts: the weights w >= 0 at which ``softmax(sum_s w_s logits_s)`` makes the
+    labels most likely. Temperature scaling for a panel ('stacking', Wolpert 1992); to be fitted on validation samples.
+
+    Args:
+        voters: logits of S voters, (S, N, C), float.
+        labels: true classes, (N,), integers in [0, C).
+
+    Returns:
+        Weights (S,), each in [0, 100].
+
+    Raises:
+        ValueError: there is no sample, or the shapes do not fit.
+    """
+    voters = np.asarray(voters, np.float64)
+    if voters.ndim != 3 or voters.shape[1] == 0 or np.shape(labels) != voters.shape[1:2]:
+        raise ValueError(f"votes {voters.shape} and labels {np.shape(labels)} must be (S, N, C) and (N,), N > 0")
+    margins = voters - np.take_along_axis(voters, np.asarray(labels)[None, :, None], axis=2)
+
+    def negative_log_likelihood(weights: FloatArray) -> tuple[float, FloatArray]:
+        total = np.einsum("s,snc->nc", weights, margins)
+        slopes = np.einsum("nc,snc->s", special.softmax(total, axis=1), margins) / total.shape[0]
+        return float(special.logsumexp(total, axis=1).mean()), slopes
+
+    start = np.full(len(voters), 1 / len(voters))
+    found = optimize.minimize(
+        negative_log_likelihood, start, jac=True, method="L-BFGS-B", bounds=[(0, 100)] * len(voters)
+    )
+    return np.asarray(found.x, np.float64)
+
+
 def expected_calibration_error(
     confidences: FloatArray, correct: BoolArray, bins: int = 15, weights: FloatArray | None = None
 ) -> float:

@@ -74,8 +74,7 @@ def fit(
     The best epoch is the one with the lowest cross-entropy on split 'val'.
 
     Args:
-        network: maps normalised float32 (B, 3, H, W) to logits (B, K), any H and W; in training mode it may give those
-            of S streams, (S, B, K), each of which then has a loss of its own.
+        network: maps normalised float32 (B, 3, H, W) to logits (B, K), any H and W.
         pack: the images; all splits in one.
         labels: the class of each row of ``pack``, (N,), 0 to K - 1.
         recipe: how to train.
@@ -213,10 +212,7 @@ class _Training(LightningModule):
         targets = F.one_hot(labels, len(recipe.class_shares)).float()
         views, targets = mix(views, targets, keys, recipe.mixup_alpha, recipe.cutmix_alpha)
         logits = self.network(views.contiguous(memory_format=torch.channels_last))
-        streams = logits if logits.ndim == 3 else logits[None]
-        loss = F.cross_entropy(
-            streams.flatten(0, 1), targets.repeat(len(streams), 1), label_smoothing=recipe.label_smoothing
-        )
+        loss = F.cross_entropy(logits, targets, label_smoothing=recipe.label_smoothing)
         self.train_losses.append(loss.detach())
         return loss
 

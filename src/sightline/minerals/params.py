@@ -125,6 +125,13 @@ class Network(Section):
     depth: Count
 
 
+class Memory(Section):
+    """What the network remembers of its training patches, see ``memory.py``."""
+
+    exemplars: Count
+    ridge: float = Field(gt=0)
+
+
 class Train(Section):
     """How the network is trained."""
 
@@ -139,6 +146,7 @@ class Train(Section):
     ema_decay: float = Field(ge=0, lt=1)
     none_share: Share
     network: Network
+    memory: Memory
     augment: Augment
 
 

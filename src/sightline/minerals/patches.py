@@ -8,7 +8,7 @@ of the classes, some of them hard: near a specimen, or where a region-proposal n
 import hashlib
 import re
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -68,18 +68,24 @@ def make_patches(
     Raises:
         InputError: too few photos to split, a class without a photo to train on, or a leak between the splits.
     """
-    photos = _read_photos(raw, classes)
-    table = _split(photos, pd.read_csv(raw / "photos.csv", dtype={"hash": str}), classes, settings)
-    sizes = _specimen_sizes(photos, table)
-    tasks = [(photo, split) for photo, split in zip(photos, table["split"], strict=True)]
-    cut = partial(_cut_photo, raw, settings, sizes)
-    with progress(map_ordered(cut, tasks, workers), "cutting patches", len(tasks), "photo") as pieces:
-        pack = write_pack(out, settings.size, pieces)
+    photos = read_photos(raw, classes)
+    table = split_photos(photos, pd.read_csv(raw / "photos.csv", dtype={"hash": str}), classes, settings)
+    pack = cut_patches(raw, photos, table["split"], settings, out, workers)
     write_csv(out / "split.csv", table)
     labels = (*classes, NONE) if (pack.manifest["label"] == NONE).any() else tuple(classes)
     write_png(sheet, _sheet(pack, labels))
     _write_examples(raw, pack, examples, settings.examples)
     write_json(summary, _summary(pack, table, labels))
+
+
+def cut_patches(
+    raw: Path, photos: Sequence["AnnotatedPhoto"], splits: Iterable[str], settings: Patches, out: Path, workers: int
+) -> Pack:
+    """Decode each photo once, in ``workers`` threads, and write the patches of all of them to the pack ``out``."""
+    tasks = list(zip(photos, splits, strict=True))
+    cut = partial(_cut_photo, raw, settings, _specimen_sizes(tasks))
+    with progress(map_ordered(cut, tasks, workers), "cutting patches", len(tasks), "photo") as pieces:
+        return write_pack(out, settings.size, pieces)
 
 
 @dataclass(frozen=True)
@@ -93,7 +99,8 @@ class AnnotatedPhoto:
     labels: tuple[str, ...]
 
 
-def _read_photos(raw: Path, classes: Sequence[str]) -> list[AnnotatedPhoto]:
+def read_photos(raw: Path, classes: Sequence[str]) -> list[AnnotatedPhoto]:
+    """The photos of ``raw`` with their boxes, as ``minerals-source`` wrote them down."""
     coco = read_json(raw / "annotations.json")
     names = {category["id"]: category["name"] for category in coco["categories"]}
     found: dict[int, list[dict[str, Any]]] = {image["id"]: [] for image in coco["images"]}
@@ -116,7 +123,7 @@ def _read_photos(raw: Path, classes: Sequence[str]) -> list[AnnotatedPhoto]:
     return photos
 
 
-def _split(
+def split_photos(
     photos: Sequence[AnnotatedPhoto], looks: pd.DataFrame, classes: Sequence[str], settings: Patches
 ) -> pd.DataFrame:
     """One row a photo: photo, split, group (near-duplicates share one), digest, hash."""
@@ -148,10 +155,10 @@ def _split(
     )
 
 
-def _specimen_sizes(photos: Sequence[AnnotatedPhoto], table: pd.DataFrame) -> dict[str, NDArray[np.float64]]:
+def _specimen_sizes(tasks: Sequence[tuple[AnnotatedPhoto, str]]) -> dict[str, NDArray[np.float64]]:
     """Widths and heights (n, 2) in pixels of each split's boxes, from which negatives draw their sizes."""
     sides: dict[str, list[Boxes]] = {split: [] for split in SPLITS}
-    for photo, split in zip(photos, table["split"], strict=True):
+    for photo, split in tasks:
         used = np.array([bool(label) for label in photo.labels], dtype=bool)
         sides[split].append((photo.boxes_xyxy[:, 2:] - photo.boxes_xyxy[:, :2])[used])
     return {split: np.concatenate(parts) for split, parts in sides.items() if parts}
@@ -166,7 +173,7 @@ def _cut_photo(
     name_key = int.from_bytes(hashlib.sha256(photo.name.encode()).digest()[:8], "little")
     rng = np.random.default_rng((settings.seed, name_key))
     per_box = getattr(settings.per_box, split)
-    chosen = [*_positives(rng, photo, per_box, settings.min_iou)]
+    chosen = _positives(rng, photo, per_box, settings.min_iou)
     # A photo of background gives as many negatives as one with a single specimen.
     wanted = round(settings.negatives.per_positive * max(len(chosen), per_box))
     chosen += _negatives(rng, photo, image, sizes[split], wanted, settings)
@@ -180,24 +187,28 @@ def _cut_photo(
     return patches, rows
 
 
-Chosen = tuple[str, str, tuple[int, int, int, int]]
+PixelBox = tuple[int, int, int, int]
+Chosen = tuple[str, str, PixelBox]
 
 
-def _positives(rng: np.random.Generator, photo: AnnotatedPhoto, per_box: int, min_iou: float) -> Iterator[Chosen]:
+def _positives(rng: np.random.Generator, photo: AnnotatedPhoto, per_box: int, min_iou: float) -> list[Chosen]:
     """Each box as it is, then jittered as a detector's would be, with at least ``min_iou`` to the true box."""
-    for label, box in zip(photo.labels, photo.boxes_xyxy, strict=True):
-        if not label:
-            continue
-        exact = boxes.to_pixel_grid(box[None], photo.width, photo.height)
-        yield label, "exact", tuple(exact[0].tolist())
-        sides = np.tile(box[2:] - box[:2], 2)
-        shifts = rng.normal(0, JITTER, size=(per_box - 1, TRIES, 4)) * sides
-        for candidates in box + shifts:
-            clipped = boxes.clip(candidates, photo.width, photo.height)
-            grid = boxes.to_pixel_grid(clipped, photo.width, photo.height)
-            good = boxes.iou(grid.astype(np.float64), box[None])[:, 0] >= min_iou
-            # A box of a few pixels may have no neighbour on the grid that is good enough.
-            yield label, "jittered", tuple((grid[good.argmax()] if good.any() else exact[0]).tolist())
+    labels = [label for label in photo.labels if label]
+    true = photo.boxes_xyxy[[bool(label) for label in photo.labels]]
+    exact = boxes.to_pixel_grid(true, photo.width, photo.height)
+    shifts = rng.normal(0, JITTER, size=(len(true), per_box - 1, TRIES, 4))
+    tried = true[:, None, None] + shifts * np.tile(true[:, 2:] - true[:, :2], 2)[:, None, None]
+    grid = boxes.to_pixel_grid(tried.reshape(-1, 4), photo.width, photo.height).reshape(tried.shape)
+    overlaps = boxes.iou(grid.reshape(-1, 4).astype(np.float64), true).reshape(*grid.shape[:3], len(true))
+    own = np.arange(len(true))
+    good = overlaps[own, :, :, own] >= min_iou
+    first = np.take_along_axis(grid, good.argmax(2)[..., None, None], axis=2)[:, :, 0]
+    # A box of a few pixels may have no neighbour on the grid that is good enough.
+    jittered = np.where(good.any(2, keepdims=True), first, exact[:, None])
+    chosen = []
+    for label, box, near in zip(labels, exact.tolist(), jittered.tolist(), strict=True):
+        chosen += [(label, "exact", tuple(box)), *((label, "jittered", tuple(other)) for other in near)]
+    return chosen
 
 
 def _negatives(
@@ -221,36 +232,38 @@ def _negatives(
     busy = round(wanted * limits.busy_share)
     # Where few are wanted, there must still be a box among the candidates that fits the one thing that stands out.
     count = CANDIDATES * max(wanted, 10)
-    anywhere = _candidates(rng, photo, sizes, count)
-    anywhere = anywhere[_shows_none(photo, anywhere, settings)]
-    around = _candidates_around(rng, photo, sizes, count)
-    around = around[_shows_none(photo, around, settings)]
+    anywhere = _showing_none(photo, _candidates(rng, photo, sizes, count), settings)
+    around = _showing_none(photo, _candidates_around(rng, photo, sizes, count), settings)
     touching = (boxes.intersections(around, photo.boxes_xyxy) > 0).any(1)
     striking = np.argsort(-_contrast_to_surround(image, photo.boxes_xyxy, anywhere), kind="stable")
     pools = {"near": around[touching], "busy": anywhere[striking], "random": anywhere}
     chosen: list[Chosen] = []
-    taken = np.empty((0, 4))
     for kind, upto in (("near", near), ("busy", near + busy), ("random", wanted)):
-        for box in pools[kind]:
+        for left, top, right, bottom in pools[kind].astype(int).tolist():
             if len(chosen) >= upto:
                 break
-            if boxes.iou(box[None], taken).max(initial=0) < MAX_IOU_AMONG_NEGATIVES:
-                left, top, right, bottom = map(int, box)
-                chosen.append((NONE, kind, (left, top, right, bottom)))
-                taken = np.concatenate([taken, box[None]])
+            box = (left, top, right, bottom)
+            if all(_iou(box, other) < MAX_IOU_AMONG_NEGATIVES for _, _, other in chosen):
+                chosen.append((NONE, kind, box))
     return chosen
 
 
-def _shows_none(photo: AnnotatedPhoto, candidates: Boxes, settings: Patches) -> NDArray[np.bool_]:
-    if not len(photo.boxes_xyxy):
-        return np.ones(len(candidates), dtype=bool)
-    common = boxes.intersections(candidates, photo.boxes_xyxy)
+def _iou(one: PixelBox, other: PixelBox) -> float:
+    """IoU of two boxes that are not empty: for a handful of pairs, where arrays would cost more than they save."""
+    width = min(one[2], other[2]) - max(one[0], other[0])
+    height = min(one[3], other[3]) - max(one[1], other[1])
+    common = max(width, 0) * max(height, 0)
+    sizes = ((box[2] - box[0]) * (box[3] - box[1]) for box in (one, other))
+    return common / (sum(sizes) - common)
+
+
+def _showing_none(photo: AnnotatedPhoto, candidates: Boxes, settings: Patches) -> Boxes:
+    """Those candidates that keep clear enough of every box."""
     limits = settings.negatives
-    return np.asarray(
-        (boxes.iou(candidates, photo.boxes_xyxy) < limits.max_iou).all(1)
-        & (common / boxes.areas(photo.boxes_xyxy) <= limits.max_covered).all(1)
-        & (common.sum(1) / boxes.areas(candidates) <= limits.max_filled)
-    )
+    common = boxes.intersections(candidates, photo.boxes_xyxy)
+    own, theirs = boxes.areas(candidates), boxes.areas(photo.boxes_xyxy)
+    clear = (common < limits.max_iou * (own[:, None] + theirs - common)) & (common <= limits.max_covered * theirs)
+    return np.asarray(candidates[clear.all(1) & (common.sum(1) <= limits.max_filled * own)])
 
 
 def _candidates(rng: np.random.Generator, photo: AnnotatedPhoto, sizes: NDArray[np.float64], count: int) -> Boxes:
@@ -293,29 +306,25 @@ def _contrast_to_surround(image: Pixels, specimens: Boxes, candidates: Boxes) ->
 
     A cheap stand-in for a proposal network's objectness ('color contrast', Alexe et al., "What is an object?", CVPR
     2010): it finds the unlabelled rocks that a detector would propose. Pixels of specimens count nowhere, or every box
-    beside one would stand out.
+    beside one would stand out. A sample of the pixels, in rows and columns, has nearly the same means.
     """
-    height, width = image.shape[:2]
-    lab = cv2.cvtColor(image, cv2.COLOR_RGB2LAB)
-    free = np.ones((height, width, 1), np.uint8)
-    for left, top, right, bottom in boxes.to_pixel_grid(specimens, width, height):
+    step = max(image.shape[0], image.shape[1]) // CONTRAST_SIDE + 1
+    lab = cv2.cvtColor(image[::step, ::step], cv2.COLOR_RGB2LAB)
+    height, width = lab.shape[:2]
+    free = np.ones((height, width), np.uint8)
+    for left, top, right, bottom in boxes.to_pixel_grid(specimens / step, width, height).tolist():
         free[top:bottom, left:right] = 0
-    sums = cv2.integral(np.concatenate([lab * free, free], axis=2), sdepth=cv2.CV_64F)
-    outer = boxes.clip(
-        candidates + np.tile((candidates[:, 2:] - candidates[:, :2]) * 0.25, 2) * [-1, -1, 1, 1], width, height
-    )
-
-    def total(box: Boxes) -> tuple[Boxes, Boxes]:
-        left, top, right, bottom = np.round(box).astype(int).T
-        value = sums[bottom, right] - sums[top, right] - sums[bottom, left] + sums[top, left]
-        return value[:, :3], value[:, 3:]
-
-    inner_sum, inner_area = total(candidates)
-    outer_sum, outer_area = total(outer)
-    frame_sum, frame_area = outer_sum - inner_sum, outer_area - inner_area
-    difference = inner_sum / np.maximum(inner_area, 1) - frame_sum / np.maximum(frame_area, 1)
-    seen = np.minimum(inner_area, frame_area)[:, 0] > 0
-    return np.where(seen, np.linalg.norm(difference, axis=1), 0.0)
+    sums = cv2.integral(cv2.merge([*cv2.split(cv2.bitwise_and(lab, lab, mask=free)), free]))
+    inner = candidates / step
+    margin = (inner[:, 2:] - inner[:, :2]) * 0.25
+    outer = np.concatenate([inner[:, :2] - margin, inner[:, 2:] + margin], axis=1)
+    grid = boxes.to_pixel_grid(np.concatenate([inner, outer]), width, height)
+    left, top, right, bottom = grid.T
+    totals = sums[bottom, right] - sums[top, right] - sums[bottom, left] + sums[top, left]
+    inside, around = totals[: len(inner)], totals[len(inner) :] - totals[: len(inner)]
+    means = [part[:, :3] / np.maximum(part[:, 3:], 1) for part in (inside, around)]
+    seen = np.minimum(inside, around)[:, 3] > 0
+    return np.where(seen, np.linalg.norm(means[0] - means[1], axis=1), 0.0)
 
 
 def _sheet(pack: Pack, labels: Sequence[str]) -> Pixels:
@@ -360,7 +369,8 @@ def _summary(pack: Pack, table: pd.DataFrame, labels: Sequence[str]) -> dict[str
 
 
 JITTER = 0.09
-TRIES = 64
-CANDIDATES = 40
+TRIES = 16
+CANDIDATES = 20
+CONTRAST_SIDE = 128
 MAX_IOU_AMONG_NEGATIVES = 0.5
 SHEET_COLUMNS = 14

@@ -215,6 +215,8 @@ def _network(config: dict[str, Any]) -> dict[str, Any]:
         "size": size,
         "steps": [{**step.as_dict(), "weights": f"{step.parameters:,}"} for step in steps],
         "parameters": f"{config['parameters']:,}",
+        "exemplars": f"{config['arguments']['exemplars']:,}",
+        "balance": [f"{weight:.2f}" for weight in config["balance"]],
         "block": lanes(fullest) if fullest is not None else None,
         "block_name": names[id(fullest)] if fullest is not None else "",
         "ideas": list(_ideas(inspect.getdoc(MineralNet) or "")),
@@ -235,7 +237,8 @@ def _training(pack: Pack, history: pd.DataFrame, settings: Train, figures: Path)
     best = history.iloc[int(history["val_loss"].argmin())]
     recipe = settings.model_dump()
     recipe |= {f"augment.{key}": value for key, value in recipe.pop("augment").items()}
-    recipe |= {f"network.{key}": value for key, value in recipe.pop("network").items()}
+    for section in ("network", "memory"):
+        recipe |= {f"{section}.{key}": value for key, value in recipe.pop(section).items()}
     return {
         "recipe": [[key, _as_text(value)] for key, value in recipe.items()],
         "mixing": settings.augment.mixup_alpha > 0 or settings.augment.cutmix_alpha > 0,

@@ -1,17 +1,23 @@
 """Stage ``minerals-train``: train our network on the patches of split 'train', keep the weights that 'val' prefers."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
+import numpy as np
+import torch
 import typer
+from numpy.typing import NDArray
 from safetensors.torch import save_file
 
-from sightline.core.augment import MEAN, STD, Augmentation
+from sightline.core.augment import MEAN, STD, Augmentation, whole
+from sightline.core.calibration import fit_balance
 from sightline.core.classifier import Recipe, fit, inputs_digest
 from sightline.core.compute import prepare
 from sightline.core.files import replacing_folder, write_csv, write_json
-from sightline.core.packs import open_pack
+from sightline.core.packs import Pack, open_pack
+from sightline.core.progress import progress
+from sightline.minerals.memory import memorise
 from sightline.minerals.model import MineralNet
 from sightline.minerals.params import NONE, Minerals, Train
 from sightline.params import Compute, Runtime, load
@@ -45,18 +51,22 @@ def train(
     names = [*classes, NONE] if (present == NONE).any() else list(classes)
     labels = present.map({name: number for number, name in enumerate(names)}).to_numpy()
     prepare(compute, settings.seed)
-    network = MineralNet(len(names), **settings.network.model_dump())
+    rows = pack.rows("train")
+    shape = settings.network.model_dump() | {"exemplars": min(settings.memory.exemplars, len(rows))}
+    network = MineralNet(len(names), **shape)
     checkpoints = Path(".cache/checkpoints") / inputs_digest(patches, classes, settings, compute)
     recipe = recipe_of(settings, names)
-    fit(network, pack, labels, recipe, compute, workers, checkpoints, lambda table: write_csv(history, table))
+    fit(network.texture, pack, labels, recipe, compute, workers, checkpoints, lambda table: write_csv(history, table))
+    fit_memory(network, pack, labels, recipe.class_shares, settings)
     with replacing_folder(out) as part:
         save_file(
             {name: value.contiguous() for name, value in network.state_dict().items()}, part / "model.safetensors"
         )
         config = {
             "architecture": "MineralNet",
-            "arguments": {"num_classes": len(names), **settings.network.model_dump()},
+            "arguments": {"num_classes": len(names), **shape},
             "parameters": sum(parameter.numel() for parameter in network.parameters()),
+            "balance": [round(weight, 6) for weight in network.balance.tolist()],
             "classes": names,
             "preprocessing": {
                 "size": pack.images.shape[1],
@@ -69,6 +79,29 @@ def train(
         write_json(part / "config.json", config)
 
 
+def fit_memory(
+    network: MineralNet, pack: Pack, labels: NDArray[np.integer[Any]], class_shares: Sequence[float], settings: Train
+) -> None:
+    """Let a network whose texture stream is trained remember split 'train', and balance the two on split 'val'."""
+    network.eval()
+    train_rows, val_rows = pack.rows("train"), pack.rows("val")
+    looks = _through(network.look, pack, train_rows, "looking at colours")
+    ridge, seed = settings.memory.ridge, settings.seed
+    memorise(network.memory, network.votes, looks, labels[train_rows], class_shares, ridge, seed)
+    voters = [_through(stream, pack, val_rows, "balancing").numpy() for stream in (network.texture, network.recall)]
+    balance = fit_balance(np.stack(voters), labels[val_rows])
+    network.balance.data = torch.from_numpy(balance).to(network.balance)
+
+
+def _through(
+    function: Callable[[torch.Tensor], torch.Tensor], pack: Pack, rows: NDArray[np.int64], does: str
+) -> torch.Tensor:
+    starts = range(0, len(rows), BATCH)
+    batches = (torch.from_numpy(np.asarray(pack.images[rows[start : start + BATCH]])) for start in starts)
+    with torch.inference_mode(), progress(batches, does, len(starts), "batch") as bar:
+        return torch.cat([function(whole(batch)) for batch in bar])
+
+
 def recipe_of(settings: Train, names: Sequence[str]) -> Recipe:
     """The recipe that the parameters describe; ``names`` are the classes with 'none of them' last, if there is one."""
     strengths = settings.augment.model_dump(exclude={"mixup_alpha", "cutmix_alpha"})
@@ -76,9 +109,12 @@ def recipe_of(settings: Train, names: Sequence[str]) -> Recipe:
     none_share = settings.none_share if NONE in names else 0.0
     shares = tuple(none_share if name == NONE else (1 - none_share) / minerals for name in names)
     return Recipe(
-        **settings.model_dump(exclude={"network", "augment", "none_share"}),
+        **settings.model_dump(exclude={"network", "memory", "augment", "none_share"}),
         class_shares=shares,
         mixup_alpha=settings.augment.mixup_alpha,
         cutmix_alpha=settings.augment.cutmix_alpha,
         augmentation=Augmentation(**strengths),
     )
+
+
+BATCH = 256
