@@ -42,7 +42,8 @@ def evaluate(inference: Path, deployed: Path, patches: Path, settings: Evaluate,
         InputError: the test split has too few photos for an interval.
     """
     config = read_json(deployed / "config.json")
-    table = pd.read_csv(inference / "predictions.csv", keep_default_na=False)
+    texts = dict.fromkeys(("photo", "split", "label", "kind", "predicted"), str)
+    table = pd.read_csv(inference / "predictions.csv", keep_default_na=False, dtype=texts)
     test = table[table["split"] == "test"].reset_index(drop=True)
     if test.empty:
         raise InputError("the test split has no patches: larger minerals.patches.test_fraction or more photos")
