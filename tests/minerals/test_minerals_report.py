@@ -179,10 +179,10 @@ def draw_photo(path: Path, rng: np.random.Generator, label: str, box: tuple[floa
 def write_predictions(folder: Path, minerals: Minerals, rng: np.random.Generator, threshold: float | None) -> None:
     pack = open_pack(folder / "patches")
     names = [*minerals.data.classes, *([NONE] if (pack.manifest["label"] == NONE).any() else [])]
-    arguments = {"num_classes": len(names), **minerals.train.network.model_dump()}
+    arguments = {"num_classes": len(names), **minerals.train.network.model_dump(), "exemplars": 16}
     write_json(
         folder / "network" / "config.json",
-        {"arguments": arguments, "parameters": 1234567, "preprocessing": {"size": 64}},
+        {"arguments": arguments, "balance": [0.7, 3.2], "parameters": 1234567, "preprocessing": {"size": 64}},
     )
     epochs = np.arange(1, 4)
     columns = ("lr", "train_loss", "val_loss", "val_accuracy", "val_macro_f1")

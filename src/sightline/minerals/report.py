@@ -241,6 +241,7 @@ def _training(pack: Pack, history: pd.DataFrame, settings: Train, figures: Path)
         recipe |= {f"{section}.{key}": value for key, value in recipe.pop(section).items()}
     return {
         "recipe": [[key, _as_text(value)] for key, value in recipe.items()],
+        "erasing": settings.augment.erase > 0,
         "mixing": settings.augment.mixup_alpha > 0 or settings.augment.cutmix_alpha > 0,
         "crop_size": settings.crop_size,
         "epochs": len(history),
