@@ -23,6 +23,7 @@ from sightline.core.errors import InputError
 from sightline.core.files import sha256_of, write_csv, write_json
 from sightline.core.packs import Pack, write_pack
 from sightline.minerals.infer import deploy, infer
+from sightline.minerals.memory import memorise
 from sightline.minerals.model import MineralNet
 from sightline.minerals.params import NONE, Infer
 from sightline.minerals.predictor import Predictor, decide
@@ -231,16 +232,20 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> _Trained:
     torch.manual_seed(0)
     # Two threads that share a busy core wait for each other longer than they work.
     torch.set_num_threads(1)
-    arguments = {"num_classes": 3, "width": 8, "depth": 1, "dropout": 0.0, "drop_path": 0.0}
+    arguments = {"num_classes": 3, "width": 8, "depth": 1, "dropout": 0.0, "drop_path": 0.0, "exemplars": 60}
     network = MineralNet(**arguments)
     rows = pack.rows("train")
     views = whole(torch.from_numpy(np.array(pack.images[rows])))
     labels = torch.tensor([names.index(label) for label in pack.manifest["label"][rows]])
-    optimizer = torch.optim.AdamW(network.parameters(), lr=5e-3)
+    optimizer = torch.optim.AdamW(network.texture.parameters(), lr=5e-3)
     for _ in range(30):
         optimizer.zero_grad()
-        nn.functional.cross_entropy(network(views).flatten(0, 1), labels.repeat(2)).backward()
+        nn.functional.cross_entropy(network.texture(views), labels).backward()
         optimizer.step()
+    with torch.inference_mode():
+        looks = network.look(views)
+    memorise(network.memory, network.votes, looks, labels.numpy(), [1 / 3] * 3, ridge=0.1, seed=0)
+    network.balance.data = torch.tensor([0.2, 3.0])
     (folder / "model").mkdir()
     save_file(network.state_dict(), folder / "model" / "model.safetensors")
     config = {"arguments": arguments, "classes": names, "preprocessing": {"size": SIZE}}
@@ -292,7 +297,7 @@ def test_the_predictions_are_those_of_the_network_on_both_views(trained: _Traine
     predictor = Predictor(inferred / "deployed")
     probabilities = table[[f"p_{name}" for name in predictor.classes]].to_numpy()
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-5)
-    network = MineralNet(3, width=8).eval()
+    network = MineralNet(3, width=8, exemplars=60).eval()
     network.load_state_dict(load_file(trained.model / "model.safetensors"))
     views = whole(torch.from_numpy(np.array(trained.pack.images[table["patch"]])))
     with torch.inference_mode():

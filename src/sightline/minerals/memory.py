@@ -148,11 +148,14 @@ def memorise(
     shares = np.array(class_shares) * (members > 0)
     weight = (shares / shares.sum() / np.maximum(members, 1))[labels] * len(labels)
     with torch.inference_mode():
-        likeness = torch.cat([memory(batch) for batch in torch.split(looks, LOOKS_AT_ONCE)]).double().numpy()
-    targets = np.eye(classes)[labels] - 1 / classes
-    normal = likeness.T @ (likeness * weight[:, None]) + ridge * likeness[chosen]
-    solution = np.linalg.solve(normal + 1e-9 * np.eye(count), likeness.T @ (targets * weight[:, None]))
-    votes.weight.data = torch.from_numpy(solution.T).to(votes.weight)
+        likeness = torch.cat([memory(batch) for batch in torch.split(looks, LOOKS_AT_ONCE)]).double()
+    # By torch, whose number of threads is a parameter of the run.
+    weighted = likeness * torch.from_numpy(weight)[:, None]
+    targets = F.one_hot(torch.from_numpy(labels), classes).double() - 1 / classes
+    normal = weighted.T @ likeness + ridge * likeness[torch.from_numpy(chosen)]
+    normal += 1e-9 * torch.eye(count)
+    solution = torch.linalg.solve(normal, weighted.T @ targets)
+    votes.weight.data = solution.T.contiguous().to(votes.weight)
 
 
 def _middle(maps: Tensor) -> Tensor:
