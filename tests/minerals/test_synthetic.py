@@ -7,8 +7,8 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 
+from sightline.core.rendering import Surface, grid
 from sightline.minerals import synthetic
-from sightline.minerals.rendering import Surface, grid
 from sightline.minerals.synthetic import CLASSES, draw_dataset, draw_scene
 
 PHOTOS = 14

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from sightline.minerals.rendering import (
+from sightline.core.rendering import (
     Array,
     Mask,
     Surface,

@@ -1,7 +1,7 @@
 """The look of seven minerals, and of the stones that are mistaken for them.
 
 A painter takes a random generator and the side of a square canvas in px and returns the
-:class:`~sightline.minerals.rendering.Surface` of one specimen that lies in it. Every call gives another specimen:
+:class:`~sightline.core.rendering.Surface` of one specimen that lies in it. Every call gives another specimen:
 habit, tint, scale of the texture, host rock and weathering all vary within the range that a collection drawer shows.
 """
 
@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from sightline.minerals.rendering import (
+from sightline.core.rendering import (
     Array,
     Mask,
     Solid,

@@ -16,8 +16,18 @@ from numpy.typing import NDArray
 from sightline.core.files import replacing_folder, write_json
 from sightline.core.parallel import map_ordered
 from sightline.core.progress import progress
+from sightline.core.rendering import (
+    Array,
+    Light,
+    Mask,
+    Surface,
+    make_light,
+    normals_of,
+    photograph,
+    shade,
+    shadow_of,
+)
 from sightline.minerals.props import BACKDROPS, OCCLUDERS
-from sightline.minerals.rendering import Array, Light, Mask, Surface, make_light, normals_of, shade, shadow_of
 from sightline.minerals.rocks import LOOKALIKES, MINERALS, Painter
 
 CLASSES = tuple(MINERALS)
@@ -79,7 +89,7 @@ def draw_scene(seed: int, index: int) -> Scene:
     instances = np.zeros((height, width), np.uint8)
     for position, number in enumerate(table.labels):
         instances[table.owner == number] = position + 1
-    return Scene(_photograph(rng, table.picture), boxes, list(table.labels.values()), instances)
+    return Scene(photograph(rng, table.picture), boxes, list(table.labels.values()), instances)
 
 
 def _draw_photo(folder: Path, seed: int, index: int) -> tuple[dict[str, Any], list[dict[str, Any]]]:
@@ -239,49 +249,6 @@ def _composite(picture: Array, cutout: _Cutout, left: int, top: int, light: Ligh
         at = cutout.bend[here] + np.stack([x, y], -1)
         behind = cv2.remap(under, at[..., 0], at[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
         picture[there] += behind * cutout.tint[here] * cutout.clear[here][..., None]
-
-
-def _photograph(rng: np.random.Generator, radiance: Array) -> NDArray[np.uint8]:
-    """What a camera makes of the light: focus, shake, vignetting, exposure, white balance, noise, tone curve, sRGB."""
-    height, width = radiance.shape[:2]
-    image: Array = cv2.GaussianBlur(radiance, (0, 0), 0.35 + rng.gamma(1.2, 0.22))
-    if rng.random() < 0.1:
-        image = cv2.filter2D(image, -1, _shake(rng, int(rng.integers(3, 10))))
-    y, x = np.indices((height, width), dtype=np.float32)
-    cx, cy = rng.uniform(0.4, 0.6, 2)
-    radius = np.hypot(x / width - cx, y / height - cy)
-    image *= (1 - rng.uniform(0, 0.7) * radius**2)[..., None]
-    # The meter raises dark scenes and lowers bright ones, but not all the way.
-    metered = (0.2 / max(float(np.median(image[::4, ::4])), 0.01)) ** 0.3
-    image *= float(metered * 2 ** rng.normal(-0.05, 0.22))
-    image = image * (1 + rng.normal(0, 0.035, 3)).astype(np.float32)
-    noise = rng.standard_normal(image.shape, np.float32)
-    # Read noise, and shot noise that grows with the light.
-    image += noise * np.sqrt(rng.uniform(0.0005, 0.03) ** 2 * (0.02 + 0.35 * np.clip(image, 0, 1)))
-    coded = _tone_curve(rng.uniform(-0.05, 0.2))[np.clip(image * 16384, 0, 65535).astype(np.uint16)]
-    grey = coded @ np.array([0.299, 0.587, 0.114], np.float32)
-    coded = grey[..., None] + rng.uniform(0.85, 1.15) * (coded - grey[..., None])
-    return np.asarray(np.clip(np.rint(coded * 255), 0, 255), np.uint8)
-
-
-def _tone_curve(contrast: float) -> Array:
-    """Coded value of light 0 … 4 (white is 1) in 65536 steps: highlights roll off, then sRGB, then contrast."""
-    light = np.arange(65536, dtype=np.float32) / 16384
-    light = np.where(light < 0.7, light, 0.7 + 0.3 * (1 - np.exp(-(light - 0.7) / 0.3)))
-    coded = np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
-    return np.asarray(coded + contrast * (coded * coded * (3 - 2 * coded) - coded), np.float32)
-
-
-def _shake(rng: np.random.Generator, length: int) -> Array:
-    """A line-shaped blur kernel, centred so that boxes stay where they are."""
-    size = length | 1
-    kernel = np.zeros((size * 4, size * 4), np.float32)
-    turn = rng.uniform(0, np.pi)
-    middle, reach = size * 2 - 0.5, (length - 1) * 2
-    ends = [(round(middle + s * reach * np.cos(turn)), round(middle + s * reach * np.sin(turn))) for s in (-1, 1)]
-    cv2.line(kernel, ends[0], ends[1], 1.0, 3)
-    kernel = kernel.reshape(size, 4, size, 4).mean((1, 3))
-    return np.asarray(kernel / kernel.sum())
 
 
 def _enough_visible(owner: NDArray[np.int32], whole: dict[int, int]) -> bool:

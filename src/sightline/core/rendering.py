@@ -1,4 +1,4 @@
-"""A small renderer: height fields under one light, seen straight from above.
+"""A small renderer: height fields under one light, seen straight from above, and the camera that takes them.
 
 Everything in a drawn photo is a :class:`Surface` on a square or oblong canvas. Its own units make the canvas 2 wide
 with the origin in the middle, x to the right, y down, z towards the camera; colours are linear RGB (not gamma coded).
@@ -6,6 +6,7 @@ with the origin in the middle, x to the right, y down, z towards the camera; col
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, NamedTuple
 
 import cv2
@@ -114,6 +115,33 @@ def shadow_of(height: Array, light: Light, scale: float, steps: int = 12) -> Arr
         above = (there - height - distance * slope) / (0.03 + 0.12 * distance)
         np.maximum(blocked, above, out=blocked)
     return cv2.GaussianBlur(np.minimum(blocked, 1), (0, 0), 0.012 * scale + 0.5)
+
+
+def photograph(rng: np.random.Generator, radiance: Array) -> NDArray[np.uint8]:
+    """What a camera makes of the light: focus, shake, vignetting, exposure, white balance, noise, tone curve, sRGB.
+
+    ``radiance`` is (H, W, 3) float32 linear RGB, in which 1 is white; the photo is (H, W, 3) uint8 RGB. Nothing in it
+    moves: a mask of the radiance is a mask of the photo.
+    """
+    height, width = radiance.shape[:2]
+    image: Array = cv2.GaussianBlur(radiance, (0, 0), 0.35 + rng.gamma(1.2, 0.22))
+    if rng.random() < 0.1:
+        image = cv2.filter2D(image, -1, _shake(rng, int(rng.integers(3, 10))))
+    y, x = np.indices((height, width), dtype=np.float32)
+    cx, cy = rng.uniform(0.4, 0.6, 2)
+    radius = np.hypot(x / width - cx, y / height - cy)
+    image *= (1 - rng.uniform(0, 0.7) * radius**2)[..., None]
+    # The meter raises dark scenes and lowers bright ones, but not all the way.
+    metered = (0.2 / max(float(np.median(image[::4, ::4])), 0.01)) ** 0.3
+    image *= float(metered * 2 ** rng.normal(-0.05, 0.22))
+    image = image * (1 + rng.normal(0, 0.035, 3)).astype(np.float32)
+    noise = rng.standard_normal(image.shape, np.float32)
+    # Read noise, and shot noise that grows with the light.
+    image += noise * np.sqrt(rng.uniform(0.0005, 0.03) ** 2 * (0.02 + 0.35 * np.clip(image, 0, 1)))
+    coded = _tone_curve(rng.uniform(-0.05, 0.2))[np.clip(image * 16384, 0, 65535).astype(np.uint16)]
+    grey = coded @ np.array([0.299, 0.587, 0.114], np.float32)
+    coded = grey[..., None] + rng.uniform(0.85, 1.15) * (coded - grey[..., None])
+    return np.asarray(np.clip(np.rint(coded * 255), 0, 255), np.uint8)
 
 
 def make_light(rng: np.random.Generator) -> Light:
@@ -248,6 +276,31 @@ def step(at: Array, low: float, high: float) -> Array:
     """0 below ``low``, 1 above ``high``, smooth between (Hermite)."""
     t = np.clip((at - low) / (high - low), 0, 1)
     return np.asarray(t * t * (3 - 2 * t), np.float32)
+
+
+def _tone_curve(contrast: float) -> Array:
+    """Coded value of light 0 … 4 (white is 1) in 65536 steps: highlights roll off, then sRGB, then contrast."""
+    coded = _srgb_curve()
+    return np.asarray(coded + contrast * (coded * coded * (3 - 2 * coded) - coded), np.float32)
+
+
+@cache
+def _srgb_curve() -> Array:
+    light = np.arange(65536, dtype=np.float32) / 16384
+    light = np.where(light < 0.7, light, 0.7 + 0.3 * (1 - np.exp(-(light - 0.7) / 0.3)))
+    return np.asarray(np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055))
+
+
+def _shake(rng: np.random.Generator, length: int) -> Array:
+    """A line-shaped blur kernel, centred so that boxes stay where they are."""
+    size = length | 1
+    kernel = np.zeros((size * 4, size * 4), np.float32)
+    turn = rng.uniform(0, np.pi)
+    middle, reach = size * 2 - 0.5, (length - 1) * 2
+    ends = [(round(middle + s * reach * np.cos(turn)), round(middle + s * reach * np.sin(turn))) for s in (-1, 1)]
+    cv2.line(kernel, ends[0], ends[1], 1.0, 3)
+    kernel = kernel.reshape(size, 4, size, 4).mean((1, 3))
+    return np.asarray(kernel / kernel.sum())
 
 
 def _per_pixel(value: Array | float) -> Array:

@@ -1,0 +1,186 @@
+"""Pictures of the drawn classes: the same thing in other poses, places, lights, in front of other things."""
+
+from collections.abc import Iterator
+from functools import lru_cache, partial
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from sightline.backbone.designs import SPRITE, Design, Part, design_class
+from sightline.core.images import Pixels
+from sightline.core.packs import Pack, Row, write_pack
+from sightline.core.parallel import map_ordered
+from sightline.core.progress import progress
+from sightline.core.rendering import Array, fractal, mix, photograph, ramp
+
+
+def draw_pack(folder: Path, classes: int, pictures: int, val_share: float, size: int, seed: int, workers: int) -> Pack:
+    """Draw ``pictures`` pictures of each of ``classes`` classes into a pack: split 'train' or 'val', and label.
+
+    Class after class; picture k of class c depends on ``seed``, ``size``, c and k alone. The last ``val_share`` of the
+    pictures of each class are those of 'val'.
+    """
+    total = classes * pictures
+    first_val = pictures - max(1, round(pictures * val_share))
+    draw = partial(_draw_one, seed, size)
+
+    def pieces() -> Iterator[tuple[Pixels, list[Row]]]:
+        numbers = [divmod(row, pictures) for row in range(total)]
+        with progress(map_ordered(draw, numbers, workers), "drawing", total, "picture") as bar:
+            for (label, index), picture in zip(numbers, bar, strict=True):
+                yield picture[None], [{"split": "val" if index >= first_val else "train", "label": label}]
+
+    return write_pack(folder, size, pieces())
+
+
+def draw_picture(design: Design, rng: np.random.Generator, size: int) -> Pixels:
+    """One picture, (size, size, 3) uint8 RGB, of a thing that fills most of it."""
+    picture = _backdrop(rng, size)
+    pose = _pose(rng, design, size)
+    light = rng.normal(0, 0.9, 2)
+    if rng.random() < 0.4:
+        _cast_shadow(rng, picture, design, pose)
+    for part in design.parts:
+        _lay(picture, part, pose @ _placed(part, rng.normal(0, part.swing)), light)
+    for _ in range(rng.choice([0, 1, 2, 3], p=[0.7, 0.15, 0.1, 0.05])):
+        _hide_part(rng, picture)
+    _light(rng, picture)
+    return _recode(rng, photograph(rng, picture))
+
+
+def _draw_one(seed: int, size: int, number: tuple[int, int]) -> Pixels:
+    label, index = number
+    return draw_picture(_design(seed, label), np.random.default_rng((seed, 3, label, index)), size)
+
+
+# A design takes half a megabyte and a few milliseconds, and the pictures of a class come one after the other.
+_design = lru_cache(maxsize=64)(design_class)
+
+
+def _pose(rng: np.random.Generator, design: Design, size: int) -> Array:
+    """From the thing's coordinates to pixels, (3, 3): its box about fills the picture, squashed as a crop would be."""
+    left, top, right, bottom = design.bounds
+    turn = rng.normal(0, 0.3)
+    flip = rng.choice([-1, 1])
+    cos, sin = np.cos(turn), np.sin(turn)
+    linear = np.array([[cos, -sin], [sin, cos]]) @ np.array([[flip, rng.normal(0, 0.15)], [0, 1]])
+    corners = linear @ np.array([[left, right, right, left], [top, top, bottom, bottom]])
+    low, high = corners.min(1), corners.max(1)
+    fill = np.clip(rng.normal(1.15, 0.2) * np.exp(rng.normal(0, 0.15, 2)), 0.5, 1.7)
+    # Between a squash to the square and a true aspect.
+    extent = high - low
+    extent = extent * (extent.max() / extent) ** rng.uniform(0, 1)
+    scale = size * fill / extent
+    middle = size * (0.5 + rng.normal(0, 0.06, 2)) - scale * (low + high) / 2
+    pose = np.eye(3)
+    pose[:2, :2] = scale[:, None] * linear
+    pose[:2, 2] = middle
+    return pose
+
+
+def _placed(part: Part, swing: float) -> Array:
+    """From a part's canvas in pixels to the thing's coordinates, (3, 3)."""
+    cos, sin = np.cos(part.turn + swing), np.sin(part.turn + swing)
+    (x, y), (width, height) = part.place, part.reach
+    unit = 2 / SPRITE
+    return np.array(
+        [
+            [cos * width * unit, -sin * height * unit, x - cos * width + sin * height],
+            [sin * width * unit, cos * height * unit, y - sin * width - cos * height],
+            [0, 0, 1],
+        ]
+    )
+
+
+def _lay(picture: Array, part: Part, onto: Array, light: Array) -> None:
+    shade = np.clip(1 + part.slope @ light.astype(np.float32), 0.25, 2.2)
+    sprite = np.dstack([part.colour * (shade * part.alpha)[..., None], part.alpha])
+    view, shift = _window(onto, picture.shape[0])
+    if view is None:
+        return
+    patch = picture[view]
+    laid = cv2.warpAffine(sprite, (shift @ onto)[:2], patch.shape[1::-1], flags=cv2.INTER_LINEAR)
+    patch *= 1 - laid[..., 3:]
+    patch += laid[..., :3]
+
+
+def _window(onto: Array, size: int) -> tuple[tuple[slice, slice] | None, Array]:
+    """The part of the picture that a canvas falls on, and what moves its corner to the origin."""
+    corners = onto[:2] @ np.array([[0, SPRITE, SPRITE, 0], [0, 0, SPRITE, SPRITE], [1, 1, 1, 1]])
+    low = np.clip(np.floor(corners.min(1)), 0, size).astype(int)
+    high = np.clip(np.ceil(corners.max(1)) + 1, 0, size).astype(int)
+    shift = np.eye(3)
+    shift[:2, 2] = -low
+    if (low >= high).any():
+        return None, shift
+    return (slice(low[1], high[1]), slice(low[0], high[0])), shift
+
+
+def _cast_shadow(rng: np.random.Generator, picture: Array, design: Design, pose: Array) -> None:
+    size = picture.shape[0]
+    offset = np.eye(3)
+    offset[:2, 2] = rng.normal(0, 0.06, 2) * size
+    cover = np.zeros((size, size), np.float32)
+    for part in design.parts[:4]:
+        onto = (offset @ pose @ _placed(part, 0.0))[:2]
+        cover = np.maximum(cover, cv2.warpAffine(part.alpha, onto, (size, size), flags=cv2.INTER_LINEAR))
+    soft = cv2.GaussianBlur(cover, (0, 0), size * rng.uniform(0.02, 0.08))
+    picture *= 1 - rng.uniform(0.3, 0.7) * soft[..., None]
+
+
+def _backdrop(rng: np.random.Generator, size: int) -> Array:
+    """Sky, ground, foliage or a heap of shapes, sharp or out of focus; (size, size, 3) float32 linear RGB."""
+    colours = rng.uniform(0.03, 0.95, (3, 3)).astype(np.float32) ** 1.5
+    # Two colours of three are near each other and dull, as they mostly are behind a subject.
+    colours += rng.uniform(0.2, 0.9) * (colours.mean(1, keepdims=True) - colours)
+    kind = rng.choice(4, p=[0.2, 0.3, 0.3, 0.2])
+    field = fractal(rng, (size, size), rng.uniform(1, 8), 3) * 0.3
+    if kind == 0:
+        field = field * 0.3 + np.linspace(-0.5, 0.5, size, dtype=np.float32)[:, None] * rng.choice([-1, 1])
+    picture = ramp(colours, np.clip(field + 0.5, 0, 1))
+    if kind >= 2:
+        _heap(rng, picture, int(rng.integers(8, 40)), thin=kind == 3)
+    if kind and rng.random() < 0.75:
+        picture = cv2.GaussianBlur(picture, (0, 0), rng.uniform(0.7, size / 16))
+    return np.ascontiguousarray(picture, np.float32)
+
+
+def _heap(rng: np.random.Generator, picture: Array, count: int, thin: bool) -> None:
+    """Shapes that fell upon each other ("dead leaves": Lee, Mumford and Huang, IJCV 2001): sizes as a power law."""
+    size = picture.shape[0]
+    centres = rng.uniform(0, size, (count, 2))
+    radii = np.clip(size * 0.06 / rng.random(count) ** 0.6, 2, size / 3)
+    tones = rng.uniform(0.02, 0.9, (count, 3)) ** 1.7
+    tones += rng.uniform(0, 1, (count, 1)) * (tones.mean(1, keepdims=True) - tones)
+    turns, aspects = rng.uniform(0, 180, count), rng.uniform(0.05, 0.2, count) if thin else rng.uniform(0.3, 1, count)
+    for centre, radius, tone, turn, aspect in zip(centres, radii, tones, turns, aspects, strict=True):
+        axes = (radius * (3 if thin else 1), max(radius * aspect, 0.6))
+        cv2.ellipse(picture, (centre.tolist(), (2 * axes[0], 2 * axes[1]), float(turn)), tone.tolist(), -1)
+
+
+def _hide_part(rng: np.random.Generator, picture: Array) -> None:
+    """A twig, a leaf or a post in front."""
+    size = picture.shape[0]
+    tone = (rng.uniform(0.02, 0.6, 3) ** 1.5).tolist()
+    middle = rng.uniform(0, size, 2).tolist()
+    length, width = rng.uniform(0.3, 2) * size, rng.uniform(0.015, 0.14) * size
+    cv2.ellipse(picture, (middle, (length, width), float(rng.uniform(0, 180))), tone, -1)
+
+
+def _light(rng: np.random.Generator, picture: Array) -> None:
+    """The lamp's colour and strength, and that it reaches one side better than the other."""
+    size = picture.shape[0]
+    across = np.linspace(-1, 1, size, dtype=np.float32)
+    lean = rng.normal(0, 0.25, 2)
+    picture *= np.clip(1 + lean[0] * across[None, :, None] + lean[1] * across[:, None, None], 0.2, 2)
+    picture *= (2 ** rng.normal(0, 0.35) * np.exp(rng.normal(0, 0.12, 3))).astype(np.float32)
+    if rng.random() < 0.15:
+        haze = np.float32(rng.uniform(0.1, 0.5))
+        picture[...] = mix(picture, np.full(3, 0.7 * picture.mean() + 0.2, np.float32), np.full((size, size), haze))
+
+
+def _recode(rng: np.random.Generator, image: Pixels) -> Pixels:
+    """Through a JPEG of some quality, as most photos have come."""
+    coded = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(40, 98))])[1]
+    return np.asarray(cv2.imdecode(coded, cv2.IMREAD_COLOR), np.uint8)

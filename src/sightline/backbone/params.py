@@ -1,0 +1,81 @@
+"""The ``backbone`` section of params.yaml."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from sightline.params import Count, Fraction, Section, Share
+
+SIDE = Annotated[int, Field(ge=32, le=512)]
+RGB = tuple[float, float, float]
+
+
+class Network(Section):
+    """One pretrained network.
+
+    ``architecture`` is a timm name, with its tag for source 'imagenet'; ``arguments`` go to ``timm.create_model``.
+    ``mean`` and ``std`` default to timm's for the architecture; ``revision`` and ``digest`` (SHA-256) pin what source
+    'imagenet' downloads.
+    """
+
+    source: Literal["imagenet", "path", "procedural", "random"]
+    architecture: str
+    path: Path
+    size: SIDE
+    arguments: dict[str, Any] = Field(default_factory=dict)
+    mean: RGB | None = None
+    std: RGB | None = None
+    revision: str = "main"
+    digest: str | None = None
+
+
+class Augment(Section):
+    """How drawn pictures are varied once more, see :class:`sightline.core.augment.Augmentation`."""
+
+    crop_area: tuple[Share, Share]
+    aspect: float = Field(ge=1)
+    rotate: float = Field(ge=0, le=180)
+    flip: Share
+    brightness: Share
+    contrast: Share
+    saturation: Share
+    hue: float = Field(ge=0, le=0.5)
+    blur: Share
+    erase: Share
+
+    @model_validator(mode="after")
+    def _crops_have_an_area(self) -> Self:
+        if not 0 < self.crop_area[0] <= self.crop_area[1]:
+            raise ValueError("crop_area must be the smallest and the largest share, both above 0")
+        return self
+
+
+class Procedural(Section):
+    """The drawn pictures, and how a network is trained to tell their classes apart.
+
+    ``scale`` is the factor of the cosines that are its logits.
+    """
+
+    classes: Annotated[int, Field(ge=8)]
+    pictures: Annotated[int, Field(ge=4)]
+    val_share: Fraction
+    size: SIDE
+    epochs: Count
+    batch_size: Annotated[int, Field(ge=2)]
+    crop_size: SIDE
+    lr: float = Field(gt=0)
+    weight_decay: float = Field(ge=0)
+    warmup_epochs: float = Field(ge=0)
+    label_smoothing: float = Field(ge=0, lt=1)
+    ema_decay: float = Field(ge=0, lt=1)
+    scale: float = Field(gt=0)
+    augment: Augment
+
+
+class Backbone(Section):
+    """Everything that the stage reads from params.yaml."""
+
+    seed: int = Field(ge=0)
+    networks: dict[str, Network] = Field(min_length=1)
+    procedural: Procedural

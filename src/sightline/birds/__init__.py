@@ -1,0 +1,1 @@
+"""Content-based retrieval of bird photos: classes that training never saw."""
