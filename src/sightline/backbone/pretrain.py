@@ -14,9 +14,10 @@ from sightline.backbone.drawing import draw_pack
 from sightline.backbone.params import Procedural
 from sightline.core.augment import Augmentation
 from sightline.core.backbone import FeatureNetwork
-from sightline.core.classifier import Recipe, fit, inputs_digest
+from sightline.core.checkpoints import checkpoint_folder
+from sightline.core.classifier import Recipe, fit
 from sightline.core.images import Pixels
-from sightline.core.packs import Pack
+from sightline.core.packs import Pack, pack_files
 from sightline.core.sheets import contact_sheet
 from sightline.params import Compute
 
@@ -42,7 +43,7 @@ def pretrain(
         drawn = Path(folder) / "drawn"
         pack = draw_pack(drawn, settings.classes, settings.pictures, settings.val_share, settings.size, seed, workers)
         labels = pack.manifest["label"].to_numpy("int64")
-        checkpoints = Path(".cache/checkpoints") / inputs_digest(drawn, settings, seed, compute, network)
+        checkpoints = checkpoint_folder(pack_files(drawn), settings, seed, compute, network)
         learner = _Classifier(network, settings)
         history = fit(learner, pack, labels, recipe_of(settings, seed), compute, workers, checkpoints)
         return history, _sheet(pack, labels)

@@ -5,12 +5,11 @@ was cut off goes on where it stopped, with the same result to the last bit.
 """
 
 import shutil
-import sys
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 import torch
@@ -23,9 +22,10 @@ from sightline.birds.embeddings import Vectors, write_embeddings
 from sightline.birds.params import Birds, Crop
 from sightline.birds.photos import BOX, crop_to_box, read_photos
 from sightline.core.backbone import Backbone, load_backbone
+from sightline.core.checkpoints import checkpoint_folder
 from sightline.core.compute import prepare
 from sightline.core.errors import InputError
-from sightline.core.files import replacing, sha256, sha256_of
+from sightline.core.files import replacing
 from sightline.core.images import Pixels, fit_to_square, read_image
 from sightline.core.parallel import map_ordered
 from sightline.core.progress import progress, say
@@ -68,7 +68,7 @@ def embed(
     prepare(compute, seed=0)
     network = load_backbone(backbone)
     inputs = [split, backbone / "model.safetensors", backbone / "config.json"]
-    parts = Path(".cache/checkpoints") / _inputs_digest(inputs, crop, batch_size, compute)
+    parts = checkpoint_folder(inputs, crop, batch_size, compute)
     done = sorted(parts.glob("*.npy"))
     rows = photos.iloc[len(done) * PART * batch_size :]
     if done:
@@ -132,13 +132,6 @@ def _picture(folder: Path, crop: Crop, size: int, task: tuple[str, tuple[int, in
     name, box = task
     image = read_image(folder / name)
     return fit_to_square(crop_to_box(image, box) if crop == "box" else image, size)
-
-
-def _inputs_digest(files: Sequence[Path], *settings: Any) -> str:
-    """SHA-256 of what determines the result: files, settings, and the code that is loaded."""
-    code = {name: module.__file__ for name, module in sys.modules.items() if name.split(".")[0] == "sightline"}
-    sources = [Path(file).read_bytes() for _, file in sorted(code.items()) if file]
-    return sha256_of(*map(sha256, files), *map(repr, settings), *sources, torch.__version__)
 
 
 PART = 16

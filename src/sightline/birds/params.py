@@ -74,14 +74,21 @@ class Whiten(Section):
     powers: tuple[Share, ...] = Field(min_length=1)
 
 
-class ProxyAnchor(Section):
-    """A linear projection trained with the Proxy-Anchor loss (Kim et al., CVPR 2020)."""
+class Discriminant(Section):
+    """Within-class whitening with stress on what tells classes apart: what is tried on held-out train classes."""
 
-    dimensions: Count
+    shrinkages: tuple[Annotated[float, Field(gt=0)], ...] = Field(min_length=1)
+    emphases: tuple[Annotated[float, Field(ge=0)], ...] = Field(min_length=1)
+
+
+class ProxyAnchor(Section):
+    """A linear projection trained with the Proxy-Anchor loss (Kim et al., CVPR 2020), from one discriminant on."""
+
+    shrinkage: float = Field(gt=0)
+    emphasis: float = Field(ge=0)
     epochs: Count
     batch_size: Annotated[int, Field(ge=2)]
     lr: float = Field(gt=0)
-    weight_decay: float = Field(ge=0)
     alpha: float = Field(gt=0)
     margin: float = Field(ge=0)
 
@@ -91,6 +98,7 @@ class Project(Section):
 
     val_share: Fraction
     whiten: Whiten
+    discriminant: Discriminant
     proxy_anchor: ProxyAnchor
     seed: int = Field(ge=0)
 

@@ -37,11 +37,8 @@ def split(raw: Path, last_train_class: int | None, near_duplicate_bits: int, out
     """
     photos = read_photos(raw / "photos.csv").sort_values("image_id", ignore_index=True)
     photos["split"] = assign_halves(photos["class_id"], last_train_class)
-    # In fewer than no bits nothing differs: what leaks is a class or a copy.
-    no_bits = -1
-    check_leakage(
-        photos["photo"].tolist(), photos["split"], photos["class_id"], photos["digest"], photos["hash"], no_bits
-    )
+    names = photos["photo"].tolist()
+    check_leakage(names, photos["split"], photos["class_id"], photos["digest"], photos["hash"], max_bits=None)
     pairs = near_duplicates(photos["hash"], near_duplicate_bits)
     halves = photos["split"].to_numpy()
     across = photos["photo"].to_numpy()[pairs[halves[pairs[:, 0]] != halves[pairs[:, 1]]]]

@@ -22,7 +22,7 @@ from sightline.core.errors import InputError
 from sightline.core.files import replacing_folder
 from sightline.core.parallel import map_ordered
 from sightline.core.progress import progress
-from sightline.core.rendering import Array, Mask, fractal, photograph
+from sightline.core.rendering import Array, Mask, fractal, overlap, photograph
 
 ASPECTS = (4 / 3, 3 / 2, 1.0, 3 / 4, 5 / 4, 16 / 9, 2 / 3)
 ASPECT_SHARES = (0.34, 0.2, 0.1, 0.12, 0.1, 0.06, 0.08)
@@ -115,7 +115,7 @@ class _Scene:
             # What the bird sits on is in its light, not in that of the backdrop.
             behind[(albedo != blank).any(2)] = 1
         self.picture = cv2.LUT(albedo, LINEAR) * (self.lamp * behind)
-        there, here = _overlap(shape, bird.alpha.shape, at)
+        there, here = overlap(shape, bird.alpha.shape, *at)
         body, alpha = bird.light[here], bird.alpha[here]
         if stance == "swimming":
             line = np.clip(feet[0, 1] - np.arange(there[0].start, there[0].stop) + 0.5, 0, 1).astype(np.float32)
@@ -190,16 +190,6 @@ def _place(rng: np.random.Generator, bird: Cutout, shape: tuple[int, int]) -> tu
         spread = max(abs(free) / 2, 0.0) + (0.12 * need if rng.random() < 0.12 else 0.0)
         spots.append(round(free / 2 + spread * float(np.clip(rng.normal(0, 0.5), -1, 1))))
     return spots[0], spots[1]
-
-
-def _overlap(
-    picture: tuple[int, int], patch: tuple[int, ...], at: tuple[int, int]
-) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
-    """Where a patch at (left, top) lies in the picture, and which part of it that is."""
-    left, top = at
-    y0, y1 = max(top, 0), min(top + patch[0], picture[0])
-    x0, x1 = max(left, 0), min(left + patch[1], picture[1])
-    return np.s_[y0:y1, x0:x1], np.s_[y0 - top : y1 - top, x0 - left : x1 - left]
 
 
 def _shares(seed: int, species: int, photos: int) -> NDArray[np.int64]:

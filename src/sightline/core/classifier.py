@@ -8,7 +8,6 @@ with the same weights as one that was not.
 import logging
 import math
 import shutil
-import sys
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -29,7 +28,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from sightline.core.augment import Augmentation, augment, mix, whole
 from sightline.core.errors import InputError
-from sightline.core.files import replacing, sha256, sha256_of
+from sightline.core.files import replacing
 from sightline.core.packs import Pack
 from sightline.core.progress import progress, say
 from sightline.params import Compute
@@ -80,7 +79,8 @@ def fit(
         recipe: how to train.
         compute: on what.
         workers: processes that load batches; 0 loads in this one. Does not change the result.
-        checkpoints: a folder that belongs to exactly these inputs (:func:`inputs_digest`). A checkpoint in it is
+        checkpoints: a folder that belongs to exactly these inputs
+            (:func:`sightline.core.checkpoints.checkpoint_folder`). A checkpoint in it is
             resumed; it is removed when the training is complete.
         on_epoch: is given the history so far after each epoch.
 
@@ -115,14 +115,6 @@ def fit(
     network.load_state_dict(best.weights)
     shutil.rmtree(checkpoints, ignore_errors=True)
     return pd.DataFrame(best.history)
-
-
-def inputs_digest(pack_folder: Path, *settings: Any) -> str:
-    """SHA-256 of what determines a training: the pack's files, the settings, and the code that is loaded."""
-    code = {name: module.__file__ for name, module in sys.modules.items() if name.split(".")[0] == "sightline"}
-    sources = [Path(file).read_bytes() for _, file in sorted(code.items()) if file]
-    data = [sha256(pack_folder / name) for name in ("images.npy", "manifest.csv")]
-    return sha256_of(*data, *map(repr, settings), *sources, torch.__version__)
 
 
 class _PackedDataset(Dataset[tuple[Tensor, Tensor]]):

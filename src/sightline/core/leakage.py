@@ -48,9 +48,11 @@ def check_leakage(
     groups: ArrayLike,
     digests: ArrayLike,
     hashes: ArrayLike,
-    max_bits: int,
+    max_bits: int | None,
 ) -> None:
     """Fail if two splits share a group, an exact copy or a near-duplicate; all arguments have one entry a picture.
+
+    With ``max_bits`` None near-duplicates are no matter: for splits by class, where look-alikes are what is asked for.
 
     Raises:
         InputError: the first few offending pairs by name, and how they are alike.
@@ -62,7 +64,7 @@ def check_leakage(
             members = np.flatnonzero(keys == key)
             others = members[splits[members] != splits[members[0]]]
             found += [(members[0], other, reason) for other in others]
-    pairs = near_duplicates(hashes, max_bits)
+    pairs = near_duplicates(hashes, -1 if max_bits is None else max_bits)
     crossing = pairs[splits[pairs[:, 0]] != splits[pairs[:, 1]]]
     found += [(first, second, "near-duplicates") for first, second in crossing]
     if found:

@@ -36,6 +36,11 @@ class Pack:
         return np.flatnonzero((self.manifest["split"] == split).to_numpy())
 
 
+def pack_files(folder: Path) -> list[Path]:
+    """The files that a pack consists of."""
+    return [folder / "images.npy", folder / "manifest.csv"]
+
+
 def open_pack(folder: Path) -> Pack:
     """Open a pack without reading its pixels.
 

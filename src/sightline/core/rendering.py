@@ -278,6 +278,15 @@ def step(at: Array, low: float, high: float) -> Array:
     return np.asarray(t * t * (3 - 2 * t), np.float32)
 
 
+def overlap(
+    picture: tuple[int, ...], patch: tuple[int, ...], left: int, top: int
+) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
+    """Where a patch at (left, top) lies in the picture, and which part of it that is; both given by their shapes."""
+    y0, y1 = max(top, 0), min(top + patch[0], picture[0])
+    x0, x1 = max(left, 0), min(left + patch[1], picture[1])
+    return np.s_[y0:y1, x0:x1], np.s_[y0 - top : y1 - top, x0 - left : x1 - left]
+
+
 def _tone_curve(contrast: float) -> Array:
     """Coded value of light 0 … 4 (white is 1) in 65536 steps: highlights roll off, then sRGB, then contrast."""
     coded = _srgb_curve()

@@ -23,6 +23,7 @@ from sightline.core.rendering import (
     Surface,
     make_light,
     normals_of,
+    overlap,
     photograph,
     shade,
     shadow_of,
@@ -236,7 +237,7 @@ def _cut_out(surface: Surface, light: Light, longest: float) -> _Cutout:
 
 def _composite(picture: Array, cutout: _Cutout, left: int, top: int, light: Light) -> None:
     """Lay a cut-out over the picture, in place: first its shadow, then what shines through it, then its own light."""
-    there, here = _overlap(picture.shape[:2], cutout.alpha.shape, left, top)
+    there, here = overlap(picture.shape[:2], cutout.alpha.shape, left, top)
     under, alpha = picture[there].copy(), cutout.alpha[here][..., None]
     opaque = 1 - 0.6 * float(cutout.clear.sum() / cutout.alpha.sum())
     lamp = light.key * light.towards[2]
@@ -280,17 +281,8 @@ def _pad(layer: Array, margin: int) -> Array:
     return np.pad(layer, width[: layer.ndim])
 
 
-def _overlap(
-    picture: tuple[int, ...], patch: tuple[int, ...], left: int, top: int
-) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
-    """Where a patch at (left, top) lies in the picture, and which part of it that is."""
-    y0, y1 = max(top, 0), min(top + patch[0], picture[0])
-    x0, x1 = max(left, 0), min(left + patch[1], picture[1])
-    return np.s_[y0:y1, x0:x1], np.s_[y0 - top : y1 - top, x0 - left : x1 - left]
-
-
 def _with_mask(owner: NDArray[np.int32], mask: Mask, left: int, top: int, number: int) -> NDArray[np.int32]:
-    there, here = _overlap(owner.shape, mask.shape, left, top)
+    there, here = overlap(owner.shape, mask.shape, left, top)
     changed = owner.copy()
     changed[there][mask[here]] = number
     return changed

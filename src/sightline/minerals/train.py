@@ -12,10 +12,11 @@ from safetensors.torch import save_file
 
 from sightline.core.augment import MEAN, STD, Augmentation, whole
 from sightline.core.calibration import fit_balance
-from sightline.core.classifier import Recipe, fit, inputs_digest
+from sightline.core.checkpoints import checkpoint_folder
+from sightline.core.classifier import Recipe, fit
 from sightline.core.compute import prepare
 from sightline.core.files import replacing_folder, write_csv, write_json
-from sightline.core.packs import Pack, open_pack
+from sightline.core.packs import Pack, open_pack, pack_files
 from sightline.core.progress import progress
 from sightline.minerals.memory import memorise
 from sightline.minerals.model import MineralNet
@@ -54,7 +55,7 @@ def train(
     rows = pack.rows("train")
     shape = settings.network.model_dump() | {"exemplars": min(settings.memory.exemplars, len(rows))}
     network = MineralNet(len(names), **shape)
-    checkpoints = Path(".cache/checkpoints") / inputs_digest(patches, classes, settings, compute)
+    checkpoints = checkpoint_folder(pack_files(patches), classes, settings, compute)
     recipe = recipe_of(settings, names)
     fit(network.texture, pack, labels, recipe, compute, workers, checkpoints, lambda table: write_csv(history, table))
     fit_memory(network, pack, labels, recipe.class_shares, settings)
