@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import typer
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 from sklearn.decomposition import PCA
@@ -18,16 +18,17 @@ from sklearn.manifold import TSNE
 from threadpoolctl import threadpool_limits
 
 from sightline.birds.embeddings import read_embeddings
-from sightline.birds.params import PIXELS, Birds
+from sightline.birds.params import Birds
 from sightline.birds.photos import BOX, crop_to_box, read_photos
 from sightline.birds.project import Projection
 from sightline.core import plots
+from sightline.core.compute import prepare
 from sightline.core.errors import InputError
 from sightline.core.files import read_json, replacing_folder
 from sightline.core.images import Pixels, fit_to_square, read_image
 from sightline.core.progress import say
 from sightline.core.report import compile_report, in_words, write_mosaic
-from sightline.params import load
+from sightline.params import Compute, load
 
 Option = typer.Option()
 
@@ -43,7 +44,9 @@ def main(
     out: Annotated[Path, Option],
 ) -> None:
     """Read parameters, then :func:`report`."""
-    report(raw, split, embeddings, projections, results, metrics, load("birds", Birds), figures, out)
+    birds = load("birds", Birds)
+    prepare(load("compute", Compute), birds.evaluate.seed)
+    report(raw, split, embeddings, projections, results, metrics, birds, figures, out)
 
 
 def report(
@@ -130,21 +133,23 @@ def embedding_map(points: NDArray[np.float64], species: Sequence[str]) -> Figure
     names = np.asarray(species)
     genera = Counter(name.split()[-1] for name in species)
     shown = [genus for genus, _ in sorted(genera.items(), key=lambda item: (-item[1], item[0]))][: len(MAP_COLOURS)]
-    figure = Figure(figsize=(plots.WIDTH, 4.3))
+    figure = Figure(figsize=(plots.WIDTH, 3.8))
     axes = figure.subplots()
     of_genus = np.array([name.split()[-1] for name in species])
     rest = ~np.isin(of_genus, shown)
     if rest.any():
-        axes.scatter(*points[rest].T, s=7, color=plots.PALE, linewidth=0, label="other genera")
+        axes.scatter(points[rest, 0], points[rest, 1], s=7, color=plots.PALE, linewidth=0, label="other genera")
     for colour, genus in zip(MAP_COLOURS, shown, strict=False):
         own = of_genus == genus
-        axes.scatter(*points[own].T, s=9, color=colour, linewidth=0, alpha=0.85, label=genus.replace("$", r"\$"))
+        axes.scatter(
+            points[own, 0], points[own, 1], s=9, color=colour, linewidth=0, alpha=0.85, label=genus.replace("$", r"\$")
+        )
     if len(set(species)) <= MAP_LABELS:
         for name in sorted(set(species)):
             middle = np.median(points[names == name], axis=0)
             first = " ".join(name.split()[:-1]) or name
             text = axes.annotate(first.replace("$", r"\$"), middle, ha="center", va="center", fontsize=5)
-            text.set_path_effects([mpl.patheffects.withStroke(linewidth=1.6, foreground="white", alpha=0.8)])
+            text.set_path_effects([withStroke(linewidth=1.6, foreground="white", alpha=0.8)])
     axes.set(xticks=[], yticks=[])
     axes.spines[:].set_visible(False)
     axes.margins(0.03)
@@ -200,14 +205,14 @@ def _embeddings(embeddings: Path, measured: dict[str, Any]) -> list[list[str]]:
 
 def _projection(config: dict[str, Any]) -> dict[str, Any]:
     """What was chosen on train classes held out, and by how much."""
-    tried = sorted(config["tried"], key=lambda row: -row["map_at_r"])
     frozen = next(row for row in config["tried"] if row["candidate"] == "frozen")
+    tried = [row for row in config["tried"] if row is not frozen]
     return {
         "method": config["method"],
         "settings": ", ".join(f"{key} {value:g}" for key, value in config["settings"].items()),
-        "map_at_r": f"{tried[0]['map_at_r']:.3f}",
+        "map_at_r": f"{max(row['map_at_r'] for row in tried):.3f}",
         "frozen": f"{frozen['map_at_r']:.3f}",
-        "tried": len(config["tried"]) - 1,
+        "tried": len(tried),
     }
 
 
@@ -317,7 +322,7 @@ def _galleries(
 
 
 def _tile(raw: Path, photo: "pd.Series[Any]", primary: str) -> Pixels:
-    """The photo as the primary network saw it: the bird's box, or all of it; squashed to a square as for the network."""
+    """The photo as the primary network saw it: the bird's box or all of it, squashed to a square."""
     image = read_image(raw / "images" / str(photo["photo"]))
     if not primary.endswith("-full"):
         left, top, right, bottom = (int(photo[side]) for side in BOX)
@@ -338,7 +343,9 @@ def _map(embeddings: Path, projection: Path, seed: int, figures: Path) -> dict[s
         flat = PCA(min(50, *unit.shape), svd_solver="full").fit_transform(unit)
         points = TSNE(perplexity=perplexity, init="pca", random_state=seed, n_jobs=1).fit_transform(flat)
     drawn = photos.iloc[rows]
-    plots.save(embedding_map(np.asarray(points, np.float64), drawn["class_name"].map(_plain).tolist()), figures / "map.svg")
+    plots.save(
+        embedding_map(np.asarray(points, np.float64), drawn["class_name"].map(_plain).tolist()), figures / "map.svg"
+    )
     return {"points": f"{len(rows):,}", "all": len(rows) == len(order), "perplexity": f"{perplexity:.0f}"}
 
 
@@ -350,7 +357,7 @@ def _central_square(image: Pixels) -> Pixels:
 
 def _plain(class_name: str) -> str:
     """'Black footed Albatross' for '001.Black_footed_Albatross', as CUB writes it; never empty."""
-    return re.sub(r"^\d+\.", "", class_name).replace("_", " ").strip() or class_name
+    return re.sub(r"^\d+\.", "", class_name).replace("_", " ").strip() or "?"
 
 
 def _genus(class_name: str) -> str:

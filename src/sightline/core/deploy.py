@@ -68,6 +68,8 @@ def export_onnx(module: Deployable, path: Path, sample: NDArray[np.uint8]) -> fl
                 dynamo=True,
                 external_data=False,
                 verbose=False,
+                # ONNX Runtime optimises when it loads; doing it here as well doubles the time and gains nothing.
+                optimize=False,
             )
         _forget_origin(part)
         with torch.inference_mode():

@@ -189,5 +189,5 @@ def _histogram(values: Tensor, low: float, high: float, bins: int) -> Tensor:
 
 
 RING = ((-1, -1), (-1, 0), (-1, 1), (0, 1), (1, 1), (1, 0), (1, -1), (0, -1))
-EXEMPLARS_AT_ONCE = 32
+EXEMPLARS_AT_ONCE = 128
 LOOKS_AT_ONCE = 256
