@@ -22,6 +22,13 @@ TINY = {
         "infer": {"max_error": 0.9},
         "evaluate": {"resamples": 100},
     },
+    "backbone": {"procedural": {"classes": 8, "pictures": 8, "size": 48, "crop_size": 48, "epochs": 1}},
+    "birds": {
+        "data": {"synthetic": {"species": 8, "photos": 40}},
+        "embed": {"backbones": ["procedural"], "crops": ["box"]},
+        "project": {"val_share": 0.5},
+        "evaluate": {"resamples": 100, "baselines": ["pixels-box"]},
+    },
 }
 
 
@@ -30,7 +37,7 @@ class Repository:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        for name in ("src", "dvc.yaml", ".dvcignore", ".gitignore"):
+        for name in ("src", "notebooks", "dvc.yaml", ".dvcignore", ".gitignore"):
             source = ROOT / name
             if source.is_dir():
                 shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
@@ -60,11 +67,11 @@ class Repository:
         self.run("git", "add", "--all")
         self.run("git", "commit", "--quiet", "--message", "all")
 
-    def mlflow_runs(self) -> list[Any]:
+    def mlflow_runs(self, task: str = "minerals") -> list[Any]:
         from mlflow import MlflowClient
 
         client = MlflowClient(f"sqlite:///{self.folder / 'mlflow.db'}")
-        experiment = client.get_experiment_by_name("minerals")
+        experiment = client.get_experiment_by_name(task)
         assert experiment is not None
         return list(client.search_runs([experiment.experiment_id]))
 
@@ -82,11 +89,12 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Repository:
 
 
 def test_the_default_run_leaves_every_result_and_one_mlflow_run(repository: Repository) -> None:
-    assert (repository.folder / "reports" / "minerals.pdf").read_bytes().startswith(b"%PDF")
-    metrics = json.loads((repository.folder / "metrics/minerals/metrics.json").read_text(encoding="utf-8"))
-    [run] = repository.mlflow_runs()
-    assert run.data.metrics["accuracy"] == pytest.approx(metrics["accuracy"]["value"])
-    assert run.info.status == "FINISHED"
+    for task, figure in (("minerals", "accuracy"), ("birds", "map_at_r")):
+        assert (repository.folder / "reports" / f"{task}.pdf").read_bytes().startswith(b"%PDF")
+        metrics = json.loads((repository.folder / f"metrics/{task}/metrics.json").read_text(encoding="utf-8"))
+        [run] = repository.mlflow_runs(task)
+        assert run.data.metrics[figure] == pytest.approx(metrics[figure]["value"])
+        assert run.info.status == "FINISHED"
 
 
 def test_a_second_repro_runs_nothing_and_git_sees_no_change(repository: Repository) -> None:
