@@ -1,5 +1,4 @@
 import re
-import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from pypdf import PdfReader
 
 from sightline.birds import report as stage
 from sightline.birds.embeddings import write_embeddings
@@ -129,7 +129,7 @@ def report_with(run: Run, split_csv: Path, out: Path) -> None:
 
 
 def pdf_text(path: Path) -> str:
-    text = subprocess.run(["pdftotext", "-layout", path, "-"], capture_output=True, check=True, text=True).stdout
+    text = "\n".join(page.extract_text() for page in PdfReader(path).pages)
     return re.sub(r"\s+", " ", text)
 
 
