@@ -1,6 +1,6 @@
 """How fast the minerals task is against its limits, measured side by side in one run.
 
-    python benchmarks/minerals.py [--photos 200] [--rounds 5]
+    python benchmarks/minerals.py [--photos 300] [--rounds 5]
 
 Each comparison alternates its two sides and takes the median of their times, so that a busy machine slows both alike.
 """
@@ -47,7 +47,7 @@ from sightline.params import Compute, Runtime, load
 def main() -> None:
     """Draw the data, run the three comparisons, print a table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--photos", type=int, default=100, help="how many to draw")
+    parser.add_argument("--photos", type=int, default=300, help="how many to draw")
     parser.add_argument("--rounds", type=int, default=5, help="of each comparison")
     options = parser.parse_args()
     minerals, compute = load("minerals", Minerals), load("compute", Compute)
@@ -129,7 +129,7 @@ def training(folder: Path, pack: Pack, minerals: Minerals, compute: Compute, wor
     def in_memory() -> None:
         network = MineralNet(len(names), **minerals.train.network.model_dump()).texture
         network.to(memory_format=torch.channels_last)
-        optimizer = torch.optim.AdamW(network.parameters(), lr=recipe.lr)
+        optimizer = torch.optim.AdamW(network.parameters(), lr=recipe.lr, fused=True)
         for _ in range(EPOCHS):
             network.train()
             for _ in range(batches):

@@ -224,7 +224,7 @@ class _Training(LightningModule):
             {"params": [p for p in parameters if p.ndim > 1], "weight_decay": self.recipe.weight_decay},
             {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
         ]
-        optimizer = torch.optim.AdamW(groups, lr=self.recipe.lr)
+        optimizer = torch.optim.AdamW(groups, lr=self.recipe.lr, fused=True)
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, self._lr_factor)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
@@ -244,11 +244,14 @@ class _Average(WeightAveraging):
     """
 
     def __init__(self, decay: float) -> None:
-        def average(averaged: Tensor, current: Tensor, steps: Tensor | int) -> Tensor:
-            weight = 1 - min(decay, (1 + int(steps)) / (10 + int(steps)))
-            return averaged + weight * (current - averaged)
+        def average(averaged: list[Tensor], current: list[Tensor], steps: Tensor | int) -> None:
+            # All of one type at once: a network has a hundred tensors, most of them of a few numbers.
+            if not averaged[0].is_floating_point():
+                torch._foreach_copy_(averaged, current)
+                return
+            torch._foreach_lerp_(averaged, current, 1 - min(decay, (1 + int(steps)) / (10 + int(steps))))
 
-        super().__init__(avg_fn=average)
+        super().__init__(multi_avg_fn=average)
 
 
 class _KeepBest(Callback):
