@@ -9,6 +9,7 @@ import argparse
 import resource
 import statistics
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from functools import partial
@@ -23,9 +24,14 @@ from pytorch_metric_learning.utils.inference import CustomKNN, FaissKNN
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "src"))
 
+from sightline.birds.embed import embed
+from sightline.birds.params import Birds
 from sightline.birds.retrieval import BLOCK, query_metrics, rank_positives
+from sightline.birds.source import bring_in
+from sightline.birds.split import split
+from sightline.core.backbone import FeatureNetwork, load_backbone, save_backbone
 from sightline.core.compute import prepare
-from sightline.params import Compute, load
+from sightline.params import Compute, Runtime, load
 
 
 def main() -> None:
@@ -36,6 +42,8 @@ def main() -> None:
     prepare(load("compute", Compute), seed=0)
     for name, images, classes in SETS:
         retrieval(name, images, classes, options.rounds)
+    with tempfile.TemporaryDirectory() as scratch:
+        embedding(Path(scratch), options.rounds)
 
 
 def retrieval(name: str, images: int, classes: int, rounds: int) -> None:
@@ -79,6 +87,35 @@ def products(vectors: torch.Tensor) -> NDArray[np.float32]:
     return scores.numpy()
 
 
+def embedding(folder: Path, rounds: int) -> None:
+    """The stage, from photo files to embedding files, against the same network on batches that lie in memory."""
+    birds, compute, workers = load("birds", Birds), load("compute", Compute), load("runtime", Runtime).workers
+    drawn = birds.data.synthetic.model_copy(update={"photos": PHOTOS, "species": PHOTOS // 20})
+    data = birds.data.model_copy(update={"source": "synthetic", "synthetic": drawn})
+    bring_in(data, Path(), folder / "raw", workers)
+    split(folder / "raw", None, birds.eda.near_duplicate_bits, folder / "split.csv", folder / "split.json")
+    batch_size = birds.embed.batch_size
+    for architecture, size in NETWORKS:
+        backbone = folder / architecture
+        known = {"name": architecture, "source": "random", "architecture": architecture, "arguments": {}, "size": size}
+        save_backbone(backbone, FeatureNetwork(architecture), {}, **known, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
+        bare = load_backbone(backbone).network.to(memory_format=torch.channels_last)
+        batch = torch.rand(batch_size, 3, size, size).contiguous(memory_format=torch.channels_last)
+
+        def stage(backbone: Path = backbone) -> None:
+            out = folder / "embedded"
+            embed(folder / "raw", folder / "split.csv", backbone, "box", batch_size, compute, workers, out)
+
+        def in_memory(bare: FeatureNetwork = bare, batch: torch.Tensor = batch) -> None:
+            with torch.inference_mode():
+                for start in range(0, PHOTOS, batch_size):
+                    bare(batch[: PHOTOS - start])
+
+        ours, other = compare(rounds, stage, in_memory)
+        name = f"{architecture}, {size} px"
+        report(name, PHOTOS / ours, "photos/s", "network alone", PHOTOS / other, ours / other)
+
+
 def compare(rounds: int, ours: Callable[[], object], other: Callable[[], object]) -> tuple[float, float]:
     """Median seconds of both, alternating; one round before that is not counted."""
     times: dict[bool, list[float]] = {True: [], False: []}
@@ -95,6 +132,10 @@ def report(name: str, ours: float, unit: str, other_name: str, other: float, rat
     """One line: our rate, the other's, and the ratio of the times."""
     print(f"{name:<24}{ours:>9.0f} {unit:<10}{other_name:<20}{other:>9.0f} {unit:<10}{ratio:>6.2f}x time", flush=True)
 
+
+PHOTOS = 480
+NETWORKS = [("mobilenetv2_100", 224), ("resnet10t", 96)]
+"""Architecture and side of its pictures in px: as on real photos, and one so small that decoding weighs."""
 
 DIMENSIONS = 512
 SETS = [("CUB", 5_924, 100), ("SOP", 60_502, 11_316)]

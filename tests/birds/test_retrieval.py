@@ -214,6 +214,27 @@ def test_the_nearest_break_ties_by_index_and_leave_out_what_they_are_told(picks:
         assert found.tolist() == sorted(others, key=lambda other: (-similarities[query, other], other))[:k]
 
 
+@pytest.mark.parametrize("queries", [1, 3, 100])
+@pytest.mark.parametrize("dimensions", [37, 512])
+def test_exact_copies_come_in_the_order_of_their_index_wherever_they_lie(dimensions: int, queries: int) -> None:
+    which = np.arange(333) % 10
+    gallery = np.random.default_rng(5).normal(size=(10, dimensions))[which]
+    indices, similarities = nearest(np.random.default_rng(6).normal(size=(queries, dimensions)), gallery, 333)
+    for found, similar in zip(indices, similarities, strict=True):
+        for vector in range(10):
+            copies = which[found] == vector
+            assert found[copies].tolist() == list(range(vector, 333, 10))
+            assert len(np.unique(similar[copies])) == 1
+
+
+def test_copies_are_ranked_by_index_too() -> None:
+    which = np.random.default_rng(4).integers(0, 60, 333)
+    embeddings = np.random.default_rng(5).normal(size=(60, 37))[which]
+    indices, _ = nearest(embeddings, embeddings, 333, exclude=np.arange(333))
+    right = which[indices] == which[:, None]
+    assert rank_positives(embeddings, which).ranks.tolist() == np.nonzero(right)[1].tolist()
+
+
 def test_ranks_and_answers_tell_the_same_story() -> None:
     embeddings, labels = clustered_set(9)
     answers, _ = nearest(embeddings, embeddings, 8, exclude=np.arange(len(labels)))

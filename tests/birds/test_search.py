@@ -18,6 +18,7 @@ from safetensors.torch import load_file
 from typer.testing import CliRunner, Result
 
 from sightline import cli
+from sightline.birds.index import build_index
 from sightline.birds.project import Projection
 from sightline.core.backbone import FeatureNetwork, save_backbone
 from sightline.core.errors import InputError
@@ -32,6 +33,11 @@ def save_network(folder: Path, seed: int) -> None:
     network = FeatureNetwork(ARCHITECTURE)
     known = {"name": folder.name, "source": "random", "architecture": ARCHITECTURE, "arguments": {}, "size": SIZE}
     save_backbone(folder, network, {}, **known, mean=MEAN, std=STD)
+
+
+def learned_from(backbone: Path, projection: Projection, folder: Path, crop: str = "full") -> None:
+    config = json.loads((backbone / "config.json").read_text())
+    projection.save(folder, {"embeddings": {"backbone": config["name"], "sha256": config["sha256"], "crop": crop}})
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +59,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
         save_network(made / name, seed)
     features = json.loads((made / "tiny" / "config.json").read_text())["features"]
     torch.manual_seed(7)
-    Projection(torch.randn(features) * 0.01, torch.randn(features, 6)).save(made / "projected", {})
+    learned_from(made / "tiny", Projection(torch.randn(features) * 0.01, torch.randn(features, 6)), made / "projected")
     return made
 
 
@@ -273,10 +279,25 @@ def test_a_projection_that_was_exchanged_is_noticed(home: Path) -> None:
 
 
 def test_a_projection_for_other_features_is_refused_and_leaves_nothing(home: Path) -> None:
-    Projection(torch.zeros(5), torch.eye(5)).save(Path("five"), {})
+    learned_from(Path("tiny"), Projection(torch.zeros(5), torch.eye(5)), Path("five"))
     said = refusal("index", "photos", "--backbone", "tiny", "--projection", "five", "--out", "index")
     assert "the projection is for embeddings of 5 features" in said
     assert not Path("index").exists()
+
+
+def test_a_projection_learned_from_another_backbone_is_refused(home: Path) -> None:
+    said = refusal("index", "photos", "--backbone", "other", "--projection", "projected", "--out", "index")
+    assert "projected was learned from embeddings of another backbone: 'tiny'" in said
+    Projection(torch.zeros(5), torch.eye(5)).save(Path("silent"), {})
+    said = refusal("index", "photos", "--backbone", "tiny", "--projection", "silent", "--out", "index")
+    assert said == "silent/config.json does not say what the projection was learned from"
+
+
+def test_a_projection_learned_from_boxes_is_used_with_a_warning(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    features = json.loads(Path("tiny/config.json").read_text())["features"]
+    learned_from(Path("tiny"), Projection(torch.zeros(features), torch.eye(features)), Path("boxed"), crop="box")
+    build_index(Path("photos"), Path("tiny"), Path("boxed"), Path("index"), workers=0)
+    assert "boxed was learned from crops to the box, but an index holds whole pictures" in capsys.readouterr().err
 
 
 def test_folders_without_a_sound_picture(home: Path) -> None:

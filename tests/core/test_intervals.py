@@ -3,6 +3,7 @@ import warnings
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from scipy import stats
 from sklearn import metrics
 
@@ -211,3 +212,18 @@ def test_only_figures_of_both_runs_are_compared():
 def test_a_figure_is_written_with_six_decimals_and_without_a_negative_zero():
     written = Figure(0.95312345678, -1e-9, 0.9659999999, 412).as_dict()
     assert json.dumps(written) == '{"value": 0.953123, "low": 0.0, "high": 0.966, "n": 412}'
+
+
+def test_a_centred_interval_is_the_same_one_moved_to_where_its_mean_is_the_value() -> None:
+    units = np.arange(50)
+
+    def share_drawn(weights: NDArray[np.float64]) -> dict[str, float]:
+        """1 on the samples as they are; about 0.63 in each resample."""
+        return {"share": float((weights > 0).mean())}
+
+    plain = bootstrap(share_drawn, units, seed=0)["share"]
+    centred = bootstrap(share_drawn, units, seed=0, centred=True)["share"]
+    assert plain.high < plain.value == centred.value == 1
+    assert centred.high - centred.low == pytest.approx(plain.high - plain.low)
+    # Of n units n draws leave out each with a chance of (1 - 1/n)^n.
+    assert centred.low - plain.low == pytest.approx((1 - 1 / 50) ** 50, abs=0.01)

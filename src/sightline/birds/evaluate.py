@@ -163,7 +163,8 @@ def _figures(found: _Found, settings: Evaluate) -> dict[str, Any]:
     figures = bootstrap(means, groups[found.scored], seed=settings.seed, resamples=settings.resamples)
     statistics = clustering_statistics(groups, queries["cluster"])
     resamples = min(settings.resamples, CLUSTERING_RESAMPLES)
-    figures |= bootstrap(statistics, groups, seed=settings.seed, resamples=resamples)
+    # A class drawn twice is a class of twice the size, not two that k-means would have to tell apart.
+    figures |= bootstrap(statistics, groups, seed=settings.seed, resamples=resamples, centred=True)
     return {name: figure.as_dict() for name, figure in figures.items()}
 
 

@@ -25,7 +25,7 @@ from sightline.birds.embed import embed_pictures
 from sightline.birds.embeddings import Vectors
 from sightline.birds.project import Projection
 from sightline.birds.retrieval import nearest
-from sightline.core.backbone import load_backbone
+from sightline.core.backbone import Backbone, load_backbone
 from sightline.core.errors import InputError
 from sightline.core.files import read_json, replacing_folder, sha256, write_csv, write_json
 from sightline.core.images import (
@@ -74,7 +74,7 @@ def build_index(
     if not paths:
         raise InputError(f"{folder} holds no pictures")
     network = load_backbone(backbone)
-    learned = None if projection is None else Projection.load(projection)
+    learned = None if projection is None else _projection_for(network, projection)
     _move(network.network, device)
     rows: list[tuple[str, str]] = []
     problems: list[tuple[str, str, str]] = []
@@ -182,10 +182,8 @@ class Searcher:
         square = fit_to_square(query, self.network.config.size)
         vector = _compared(embed_pictures([square], self.network).numpy(), self.projection)
         indices, similarities = nearest(vector, self.vectors, top)
-        # Sums of floats depend on where in the matrix a row lies: copies differ in the last bit.
-        order = np.lexsort((indices[0], -similarities[0].round(DIGITS)))
-        names = self.photos["photo"].to_numpy()[indices[0][order]]
-        values = [round(float(value), DIGITS) for value in similarities[0][order]]
+        names = self.photos["photo"].to_numpy()[indices[0]]
+        values = [round(float(value), DIGITS) for value in similarities[0]]
         answers = [Answer(str(name), value) for name, value in zip(names, values, strict=True)]
         return Found(query, answers)
 
@@ -215,6 +213,24 @@ class Searcher:
             say(f"{name}: changed since it was indexed: not shown")
             return MISSING
         return _shrunken(image)
+
+
+def _projection_for(backbone: Backbone, folder: Path) -> Projection:
+    """The projection, if it was learned from what this backbone gives: another's features may be as many."""
+    learned = Projection.load(folder)
+    try:
+        origin = read_json(folder / "config.json")["embeddings"]
+        made_by, crop, sha = origin["backbone"], origin["crop"], origin["sha256"]
+    except (OSError, ValueError, KeyError, TypeError):
+        raise InputError(f"{folder}/config.json does not say what the projection was learned from") from None
+    if sha != backbone.config.sha256:
+        raise InputError(
+            f"{folder} was learned from embeddings of another backbone: '{made_by}' (sha256 {sha[:12]}…), "
+            f"not of '{backbone.config.name}' (sha256 {backbone.config.sha256[:12]}…)"
+        )
+    if crop != "full":
+        say(f"warning: {folder} was learned from crops to the {crop}, but an index holds whole pictures")
+    return learned
 
 
 class _Look(NamedTuple):

@@ -26,7 +26,7 @@ from sightline.birds.params import Project as Settings
 from sightline.birds.retrieval import query_metrics, rank_positives
 from sightline.core.compute import prepare
 from sightline.core.errors import InputError
-from sightline.core.files import replacing_folder, write_json
+from sightline.core.files import read_json, replacing_folder, write_json
 from sightline.core.progress import progress, say
 from sightline.params import Compute, load
 
@@ -46,6 +46,7 @@ def project(embeddings: Path, settings: Settings, compute: Compute, out: Path) -
     """
     prepare(compute, settings.seed)
     photos, vectors = read_embeddings(embeddings, "train")
+    origin = read_json(embeddings / "config.json")
     labels = np.unique(photos["class_id"].to_numpy(), return_inverse=True)[1]
     features = F.normalize(torch.from_numpy(np.array(vectors)).double())
     candidates = _candidates(settings)
@@ -56,7 +57,7 @@ def project(embeddings: Path, settings: Settings, compute: Compute, out: Path) -
             best = candidates[max(rows, key=lambda row: scores[row][0])]
             # One split is enough for the last fit: what is left to choose was chosen.
             projection = next(iter(_fitted(features, labels, [best], settings)))
-            projection.save(part / form, _told(candidates, scores, rows, best))
+            projection.save(part / form, {"embeddings": origin, **_told(candidates, scores, rows, best)})
             gain = scores[candidates.index(best)][0] - scores[0][0]
             say(f"{embeddings.name}, {form}: {best.name}, MAP@R {gain:+.3f} on train classes held out")
 

@@ -167,14 +167,29 @@ def _in_blocks(queries: Tensor, gallery: Tensor, use: Callable[[Vectors, int, sl
     threads = torch.get_num_threads()
     block = max(threads, BLOCK // max(1, len(gallery)))
     scores = torch.empty(min(block, len(queries)), len(gallery))
+    copies, originals = _copies(gallery)
     with progress(range(0, len(queries), block), description, unit="block") as firsts:
         for first in firsts:
             of_block = queries[first : first + block]
             torch.mm(of_block, gallery.T, out=scores[: len(of_block)])
+            scores[:, copies] = scores[:, originals]
             share = math.ceil(len(of_block) / threads)
             parts = [slice(start, min(start + share, len(of_block))) for start in range(0, len(of_block), share)]
             for _ in map_ordered(partial(use, scores.numpy()[: len(of_block)], first), parts, threads):
                 pass
+
+
+def _copies(gallery: Tensor) -> tuple[Tensor, Tensor]:
+    """The rows that are equal to an earlier one, to the last bit, and the first such row of each.
+
+    A matrix product adds up in an order that depends on where in the matrix a row lies: without more ado the scores of
+    copies would differ in their last bits, and a tie would be broken by chance.
+    """
+    rows = np.ascontiguousarray(gallery.numpy() + np.float32(0))  # -0.0 is 0.0, but has other bytes
+    _, first, same = np.unique(rows.view(f"V{rows.strides[0]}").ravel(), return_index=True, return_inverse=True)
+    originals = first[same]
+    copies = np.flatnonzero(originals != np.arange(len(rows)))
+    return torch.from_numpy(copies), torch.from_numpy(originals[copies])
 
 
 @njit(nogil=True, cache=True)

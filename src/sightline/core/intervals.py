@@ -41,6 +41,7 @@ def bootstrap(
     seed: int,
     resamples: int = 1000,
     confidence: float = 0.95,
+    centred: bool = False,
 ) -> dict[str, Figure]:
     """Compute figures with percentile intervals from a cluster bootstrap (Davison & Hinkley 1997, section 3.8).
 
@@ -63,7 +64,10 @@ def bootstrap(
         groups: the unit of every sample, (N,), of any sortable type.
         seed: of the resamples; the same seed gives the same intervals.
         resamples: how many are drawn.
-        confidence: the share of the resamples that the interval holds, centred.
+        confidence: the share of the resamples that the interval holds, as many left out below as above.
+        centred: move each interval by what the resamples' mean differs from the value, the bootstrap's estimate of
+            bias (Efron & Tibshirani 1993, section 10.2). For statistics to which a unit drawn twice is not the same
+            as two units that are alike, so that all resamples may lie on one side of the value.
 
     Raises:
         InputError: there are fewer than two units, or a figure is undefined on the samples as they are or in more
@@ -84,7 +88,7 @@ def bootstrap(
         figures = statistics(times_drawn[unit_of_sample].astype(np.float64))
         drawn[row] = [figures.get(name, np.nan) for name in values]
     return {
-        name: _figure(name, float(value), column, confidence, units)
+        name: _figure(name, float(value), column, confidence, centred, units)
         for (name, value), column in zip(values.items(), drawn.T, strict=True)
     }
 
@@ -160,7 +164,7 @@ def confusion_statistics(labels: ArrayLike, predictions: ArrayLike, num_classes:
     return statistics
 
 
-def _figure(name: str, value: float, drawn: FloatArray, confidence: float, units: int) -> Figure:
+def _figure(name: str, value: float, drawn: FloatArray, confidence: float, centred: bool, units: int) -> Figure:
     defined = drawn[~np.isnan(drawn)]
     if np.isnan(value) or 2 * len(defined) < len(drawn):
         raise InputError(
@@ -168,6 +172,8 @@ def _figure(name: str, value: float, drawn: FloatArray, confidence: float, units
             "evaluate on more photos, clips or people of every kind that it compares"
         )
     low, high = np.quantile(defined, [(1 - confidence) / 2, (1 + confidence) / 2])
+    if centred:
+        low, high = np.array([low, high]) + (value - defined.mean())
     return Figure(value, float(low), float(high), units)
 
 
