@@ -53,7 +53,7 @@ def class_folders(root: Path) -> Path:
 def problems(out: Path) -> dict[str, list[tuple[str, str]]]:
     found: dict[str, list[tuple[str, str]]] = {}
     for row in pd.read_csv(out / "problems.csv").itertuples():
-        found.setdefault(str(row.photo), []).append((str(row.problem), str(row.done)))
+        found.setdefault(str(row.photo), []).append((str(row.problem), str(row.action)))
     return found
 
 
@@ -206,7 +206,7 @@ def test_every_file_that_is_no_whole_picture_is_named_and_left_out(tmp_path: Pat
         "pyrite/notes.txt": "not a picture",
         "quartz/text.jpg": "not a picture",
     }
-    assert {done for [(_, done)] in found.values()} == {"photo left out"}
+    assert {action for [(_, action)] in found.values()} == {"photo left out"}
     assert len(kept(tmp_path / "out")) == 4
 
 
@@ -263,9 +263,9 @@ def test_copies_with_different_labels_are_all_left_out(tmp_path: Path) -> None:
 )
 def test_a_box_without_a_place_in_the_picture_is_left_out(tmp_path: Path, box: tuple[float, ...]) -> None:
     out = bring_in_boxes(tmp_path, [("pyrite", box), ("quartz", (10.0, 10.0, 20.0, 20.0))])
-    [(reason, done)] = problems(out)["odd.png"]
+    [(reason, action)] = problems(out)["odd.png"]
     assert reason.startswith("box of pyrite (")
-    assert done == "box left out"
+    assert action == "box left out"
     assert boxes_of(out, "odd.png") == [("quartz", [10, 10, 20, 20])]
 
 

@@ -113,7 +113,7 @@ class Problem(NamedTuple):
 
     photo: str
     problem: str
-    done: str
+    action: str
 
 
 def _look_at(photo: Photo) -> Look | str:
@@ -164,7 +164,7 @@ def _labels(photo: Photo) -> Counter[str]:
 
 def _report(problems: Sequence[Problem], photos: Sequence[Photo], classes: Sequence[str]) -> None:
     for problem in problems:
-        say(f"{problem.photo}: {problem.problem}: {problem.done}")
+        say(f"{problem.photo}: {problem.problem}: {problem.action}")
     labels = sum((_labels(photo) for photo in photos), Counter[str]())
     for label in sorted(labels.keys() - set(classes)):
         say(f"'{label}' is not in minerals.data.classes: its {labels[label]} boxes are not used")
