@@ -100,6 +100,7 @@ def test_counts_are_those_of_the_split(run: Run, data: dict[str, Any]) -> None:
         sizes = photos[photos["split"] == half].groupby("class_id").size()
         assert (species, images, fewest, most) == (len(sizes), str(sizes.sum()), sizes.min(), sizes.max())
     assert data["data"]["problem_count"] == 1
+    assert data["data"]["problems"] == [["photo left out", 1]]
 
 
 def test_the_share_of_blind_answers_of_the_right_genus(data: dict[str, Any]) -> None:

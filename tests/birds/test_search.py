@@ -152,6 +152,7 @@ def test_the_index_says_what_is_in_it_what_is_not_and_what_made_it(home: Path) -
     assert vectors.dtype == np.float32
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
     problems = pd.read_csv(index / "problems.csv")
+    assert problems.columns.tolist() == ["photo", "problem", "action"]
     assert problems["photo"].tolist() == ["empty.jpg", "torn.jpg", "words.png"]
     assert problems["problem"].tolist()[::2] == ["empty file", "not a picture"]
     config = json.loads((index / "config.json").read_text())

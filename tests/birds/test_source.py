@@ -112,7 +112,7 @@ def test_of_class_folders_the_whole_picture_is_the_box(tmp_path: Path) -> None:
     assert read_layout(tmp_path / "out")[0] == "cub"
 
 
-def test_drawn_photos_are_brought_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_drawn_birds_are_brought_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
 
     def draw(folder: Path, species: int, photos: int, seed: int, workers: int) -> None:
@@ -161,9 +161,11 @@ def test_the_official_archive_is_downloaded_checked_by_md5_and_unpacked(
     assert (tmp_path / "unpinned" / "official.sha256").is_file()
 
 
-def test_a_folder_that_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_birds_are_not_looked_for_in_a_folder_that_is_not_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(InputError, match="there is no folder mine; inside 'dvc exp run --temp'"):
+    with pytest.raises(InputError, match=r"birds\.data\.path: there is no folder mine"):
         bring_in(data("path"), Path("mine"), tmp_path / "out", workers=0)
 
 
@@ -184,30 +186,7 @@ def test_a_listed_photo_that_is_missing_or_broken_is_named_and_left_out(tmp_path
     assert len(found) == 4
 
 
-def test_pictures_of_every_sound_kind_are_kept_as_they_came(tmp_path: Path) -> None:
-    folder = tmp_path / "mine" / "Owl"
-    save(folder / "cmyk.jpg", picture(32).convert("CMYK"))
-    save(folder / "palette.png", picture(33).convert("P"))
-    save(folder / "grey.jpg", picture(34).convert("L"))
-    save(folder / "really.jpg", picture(35), format="PNG")
-    bring_in(data("path"), tmp_path / "mine", tmp_path / "out", workers=0)
-    assert problems(tmp_path / "out") == []
-    assert len(kept(tmp_path / "out")) == 4
-
-
-@pytest.mark.parametrize(
-    "box",
-    [
-        (70.0, 0.0, 20.0, 20.0),
-        (-30.0, 0.0, 20.0, 20.0),
-        (5.0, 5.0, 0.0, 20.0),
-        (5.0, 5.0, -20.0, 20.0),
-        (5.0, 5.0, 3.0, 20.0),
-        (62.0, 5.0, 20.0, 20.0),
-        (float("nan"), 5.0, 20.0, 20.0),
-        (5.0, 5.0, float("inf"), 20.0),
-    ],
-)
+@pytest.mark.parametrize("box", [(70.0, 0.0, 20.0, 20.0), (5.0, 5.0, 3.0, 20.0), (float("nan"), 5.0, 20.0, 20.0)])
 def test_a_photo_whose_box_has_no_place_in_it_is_left_out(tmp_path: Path, box: Box) -> None:
     out = brought_in(tmp_path, photo(tmp_path / "in", 1, box=box))
     [(name, reason, action)] = problems(out)
@@ -217,7 +196,7 @@ def test_a_photo_whose_box_has_no_place_in_it_is_left_out(tmp_path: Path, box: B
     assert kept(out) == []
 
 
-def test_a_box_that_sticks_out_is_clipped_and_rounding_is_not_worth_a_word(tmp_path: Path) -> None:
+def test_a_birds_box_that_sticks_out_is_clipped_and_rounding_is_not_worth_a_word(tmp_path: Path) -> None:
     boxes = ((50.0, -6.0, 20.0, 20.0), (-0.5, 0.0, 30.0, 48.9))
     out = brought_in(tmp_path, *(photo(tmp_path / "in", number, box=box) for number, box in enumerate(boxes, start=1)))
     sticks_out = "box (50, -6, 20, 20) sticks out of its picture of 64x48"

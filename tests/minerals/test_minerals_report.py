@@ -107,6 +107,7 @@ def test_its_counts_are_those_of_the_patches(with_negatives: Reported) -> None:
         ]
         assert [int(count) for count in rows[label]] == expected
     assert data["data"]["problem_count"] == 1
+    assert data["data"]["problems"] == [["photo left out", "1"]]
     assert data["data"]["problem_examples"][0][1] == "not a picture"
 
 

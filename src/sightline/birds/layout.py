@@ -8,11 +8,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from sightline.core.boxes import Box
 from sightline.core.errors import InputError
 from sightline.core.images import list_files, list_images
 from sightline.core.progress import say
-
-Box = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Boxes = NDArray[np.float64]
+Box = tuple[float, float, float, float]
+"""One box, where it stands alone; its name says which numbers: ``box_xyxy``, or ``box_xywh`` with width and height."""
 
 
 def areas(boxes_xyxy: Boxes) -> Boxes:

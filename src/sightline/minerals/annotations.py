@@ -16,11 +16,10 @@ from xml.etree.ElementTree import ParseError
 import yaml
 from defusedxml import ElementTree
 
+from sightline.core.boxes import Box
 from sightline.core.errors import InputError
 from sightline.core.images import list_files, list_images
 from sightline.core.progress import say
-
-Box = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True)

@@ -146,7 +146,7 @@ def _hero(raw: Path, pack: Pack, test: pd.DataFrame, figures: Path) -> list[list
 
 def _data(raw: Path, counts: dict[str, Any], minerals: Minerals) -> dict[str, Any]:
     annotations = read_json(raw / "annotations.json")
-    problems = _read_texts(raw / "problems.csv", "photo", "problem", "done")
+    problems = _read_texts(raw / "problems.csv", "photo", "problem", "action")
     splits = list(counts["patches"])
     labels = list(counts["patches"][splits[0]])
     rows = [[label, *(counts["patches"][split][label] for split in splits)] for label in labels]
@@ -161,7 +161,7 @@ def _data(raw: Path, counts: dict[str, Any], minerals: Minerals) -> dict[str, An
         "counts": [[str(row[0]), *(f"{count:,}" for count in row[1:])] for row in [*rows, total]],
         "bits": minerals.patches.near_duplicate_bits,
         "split_digest": counts["digests"]["split"],
-        "problems": [[done, f"{n:,}"] for done, n in problems["done"].value_counts().sort_index().items()],
+        "problems": [[action, f"{n:,}"] for action, n in problems["action"].value_counts().sort_index().items()],
         "problem_examples": problems.head(SHOWN_PROBLEMS).to_numpy().tolist(),
         "problem_count": len(problems),
     }
