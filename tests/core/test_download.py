@@ -570,6 +570,19 @@ def test_a_drive_folder_that_is_not_shared_or_ambiguous_is_refused(internet: Sit
         download("gdrive-folder:ID", Path("rocks"))
 
 
+def test_a_connection_that_breaks_while_a_drive_folder_is_listed_is_tried_again(internet: Site, here: Path) -> None:
+    listing = folder_page("rocks", ("file/d/" + "a" * 28 + "/view", "a.jpg"))
+    internet.pages = {"/embeddedfolderview": listing, "/uc": drive_file()}
+    waits: list[float] = []
+    internet.script = [answer(200, b"<html>", Content_Length="5000")]
+    download("gdrive-folder:" + "d" * 28, Path("rocks"), wait=waits.append)
+    assert Path("rocks/a.jpg").read_bytes() == BODY
+    assert waits == [1.0]
+    internet.script = [answer(200, b"<html>", Content_Length="5000")] * 2
+    with pytest.raises(InputError, match="broke off"):
+        download("gdrive-folder:" + "e" * 28, Path("other"), attempts=2, wait=waits.append)
+
+
 def publish_on_kaggle(site: Site, archive: bytes) -> None:
     site.body = archive
     site.headers |= {"Accept-Ranges": "bytes"}

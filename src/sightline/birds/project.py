@@ -17,7 +17,7 @@ import torch.nn.functional as F
 import typer
 from numpy.typing import NDArray
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from sightline.birds.embeddings import Vectors, read_embeddings
@@ -28,6 +28,7 @@ from sightline.core.compute import prepare
 from sightline.core.errors import InputError
 from sightline.core.files import read_json, replacing_folder, write_json
 from sightline.core.progress import progress, say
+from sightline.core.weights import write_weights
 from sightline.params import Compute, load
 
 Option = typer.Option()
@@ -85,8 +86,7 @@ class Projection:
     def save(self, folder: Path, config: dict[str, Any]) -> None:
         """Write ``projection.safetensors`` and ``config.json``."""
         folder.mkdir(parents=True)
-        parts = {"mean": self.mean, "matrix": self.matrix}
-        save_file({name: part.float().contiguous() for name, part in parts.items()}, folder / "projection.safetensors")
+        write_weights(folder / "projection.safetensors", {"mean": self.mean.float(), "matrix": self.matrix.float()})
         write_json(folder / "config.json", config)
 
     def apply(self, embeddings: Vectors) -> Vectors:

@@ -15,12 +15,13 @@ from typing import Any
 import timm
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from sightline.core.augment import whole
 from sightline.core.errors import InputError
 from sightline.core.files import read_json, replacing_folder, sha256, write_json
+from sightline.core.weights import write_weights
 
 
 @dataclass(frozen=True)
@@ -128,7 +129,7 @@ def save_backbone(folder: Path, network: FeatureNetwork, extras: Mapping[str, An
     """
     with replacing_folder(folder) as part:
         weights = part / "model.safetensors"
-        save_file({name: value.contiguous() for name, value in network.model.state_dict().items()}, weights)
+        write_weights(weights, network.model.state_dict())
         config = BackboneConfig(features=network.count_features(known["size"]), sha256=sha256(weights), **known)
         write_json(part / "config.json", {**{f.name: getattr(config, f.name) for f in fields(config)}, **extras})
     return config

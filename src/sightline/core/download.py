@@ -17,7 +17,7 @@ import time
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
 import requests
@@ -29,6 +29,8 @@ from tqdm import tqdm
 from sightline.core.errors import InputError
 from sightline.core.files import read_json, replacing, sha256, write_json
 from sightline.core.progress import progress
+
+T = TypeVar("T")
 
 
 def download(
@@ -190,7 +192,7 @@ _TRANSIENT = (
 )
 
 
-def _patiently(fetch: Callable[[], Path], store: Path, patience: _Patience) -> Path:
+def _patiently(fetch: Callable[[], T], store: Path, patience: _Patience) -> T:
     """Call ``fetch`` again after a passing failure; each attempt that brings new bytes starts the count anew."""
     failures, most = 0, _size(store)
     while True:
@@ -274,15 +276,19 @@ def _fetch_drive_folder(folder_id: str, folder: Path, patience: _Patience) -> Pa
     # Imported where they are used: gdown and kagglehub set up logging and read the environment on import.
     import gdown
 
-    with _drive_errors_explained(folder):
-        files: list[Any] = gdown.download_folder(
-            id=folder_id,
-            output=str(folder),
-            skip_download=True,
-            quiet=True,
-            use_cookies=False,
-            timeout=patience.timeout,
-        )
+    def look_inside() -> list[Any]:
+        with _drive_errors_explained(folder):
+            found: list[Any] = gdown.download_folder(
+                id=folder_id,
+                output=str(folder),
+                skip_download=True,
+                quiet=True,
+                use_cookies=False,
+                timeout=patience.timeout,
+            )
+        return found
+
+    files = _patiently(look_inside, folder, patience)
     paths = [Path(file.local_path) for file in files]
     if not files:
         raise _FetchError("the folder is empty or not shared with 'Anyone with the link'")

@@ -8,7 +8,6 @@ import numpy as np
 import torch
 import typer
 from numpy.typing import NDArray
-from safetensors.torch import save_file
 
 from sightline.core.augment import MEAN, STD, Augmentation, whole
 from sightline.core.calibration import fit_balance
@@ -18,6 +17,7 @@ from sightline.core.compute import prepare
 from sightline.core.files import replacing_folder, write_csv, write_json
 from sightline.core.packs import Pack, open_pack, pack_files
 from sightline.core.progress import progress
+from sightline.core.weights import write_weights
 from sightline.minerals.memory import memorise
 from sightline.minerals.model import MineralNet
 from sightline.minerals.params import NONE, Minerals, Train
@@ -60,9 +60,7 @@ def train(
     fit(network.texture, pack, labels, recipe, compute, workers, checkpoints, lambda table: write_csv(history, table))
     fit_memory(network, pack, labels, recipe.class_shares, settings)
     with replacing_folder(out) as part:
-        save_file(
-            {name: value.contiguous() for name, value in network.state_dict().items()}, part / "model.safetensors"
-        )
+        write_weights(part / "model.safetensors", network.state_dict())
         config = {
             "architecture": "MineralNet",
             "arguments": {"num_classes": len(names), **shape},
