@@ -42,8 +42,8 @@ class Recipe:
     ``crop_size`` is the side in pixels of the training views; validation and inference see whole packed images, which
     may be larger (Touvron et al., "Fixing the train-test resolution discrepancy", NeurIPS 2019). ``class_shares`` gives
     the share of each class among the samples of an epoch, whatever their numbers are in the data. ``lr_factors`` are
-    pairs of the beginning of parameter names and what ``lr`` is multiplied by for them; the first pair that fits counts,
-    and without one the factor is 1.
+    pairs of the beginning of parameter names and what ``lr`` is multiplied by for them; the first pair that fits
+    counts, and without one the factor is 1.
     """
 
     seed: int
