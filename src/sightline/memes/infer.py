@@ -1,4 +1,4 @@
-"""Stage ``memes-infer``: describe every picture, choose on validation how unknown ones are told, deploy, and predict."""
+"""Stage ``memes-infer``: describe every picture, choose how unknown ones are told, deploy, and predict."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -95,7 +95,7 @@ def infer(
     with replacing_folder(deployed) as part:
         needed = {space: networks[space] for space in networks if space in (DECIDES, *settings.spaces)}
         graph = Deployed(needed, mirror=settings.mirror)
-        export_onnx(graph, part / "model.onnx", np.asarray(pack.images[val[:COMPARED]]), graph.outputs)
+        export_onnx(graph, part / "model.onnx", np.asarray(pack.images[:COMPARED]), graph.outputs)
         save_scorer(part / "scorer.safetensors", chosen.scorer)
         write_json(
             part / "config.json",
