@@ -167,11 +167,11 @@ def test_a_score_survives_its_file_and_float32(name: str, tmp_path: Path) -> Non
     assert loaded(narrow).dtype == np.float64
 
 
-@pytest.mark.parametrize("name", ["knn", "knn_contrast", "mahalanobis", "vim"])
+@pytest.mark.parametrize("name", ["knn", "knn_contrast", "mahalanobis"])
 def test_far_away_is_more_unknown_than_a_training_picture(name: str) -> None:
     rng = np.random.default_rng(2)
     far = -MANY.train[:10] + rng.normal(size=(10, 8))
-    scorer = MANY.fit(name, outliers=-MANY.train[20:40], dimensions=4)
+    scorer = MANY.fit(name, outliers=-MANY.train[20:40])
     assert scorer(MANY.describe(far)).min() > np.median(scorer(MANY.describe(MANY.train)))
 
 
