@@ -51,7 +51,7 @@ def data(classes: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
 def learned(way: str) -> Grown:
     features, labels = data(3)
     if way == "class_mean":
-        return class_mean(features, labels)
+        return class_mean(features, labels, temperature=1.7)
     if way == "ranpac":
         return ranpac(features, labels, projections=32, ridge=1.0, seed=0)
     return grown_head(features, labels, (WEIGHT.T, np.zeros(2, np.float32)), epochs=5)

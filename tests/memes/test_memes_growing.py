@@ -5,7 +5,7 @@ from scipy.special import expit, softmax
 from sklearn.linear_model import Ridge
 from sklearn.neighbors import NearestCentroid
 
-from sightline.memes.growing import Beside, Head, class_mean, fit_ridge, grown_head, margins, ranpac
+from sightline.memes.growing import Head, class_mean, fit_ridge, grown_head, margins, ranpac
 from sightline.memes.memory import Labels, Vectors
 
 
@@ -27,10 +27,12 @@ def old_head(dimensions: int = 24) -> tuple[Vectors, Vectors]:
 def test_the_new_class_takes_its_share_and_the_others_keep_their_proportions() -> None:
     features, labels = blobs((40, 40, 10))
     known = np.random.default_rng(3).standard_normal((len(labels), 2)).astype(np.float32)
-    for grown in (class_mean(features, labels), ranpac(features, labels, projections=64, ridge=1.0, seed=0)):
-        assert isinstance(grown, Beside)
-        after = softmax(grown.logits(features, known).astype(np.float64), axis=1)
-        before = softmax(known.astype(np.float64), axis=1)
+    for grown in (
+        class_mean(features, labels, temperature=2.5),
+        ranpac(features, labels, projections=64, ridge=1.0, seed=0, temperature=2.5),
+    ):
+        after = softmax(grown.logits(features, known).astype(np.float64) / 2.5, axis=1)
+        before = softmax(known.astype(np.float64) / 2.5, axis=1)
         new = expit(grown.slope * margins(grown.scores(features)))
         np.testing.assert_allclose(after[:, 2], new, atol=1e-5)
         np.testing.assert_allclose(after[:, :2], before * (1 - new)[:, None], atol=1e-5)

@@ -23,10 +23,10 @@ def graft(source: Path, target: Path, grown: Grown, *, features: str, logits: Se
     Args:
         source: a graph with the outputs named below.
         target: where to write the new one.
-        grown: what was learned from ``features``; a ``Beside`` grows every one of ``logits``, a ``Head`` must be given
-            one alone.
+        grown: what was learned from ``features``.
         features: the output (B, D) that it judges by.
-        logits: the outputs (B, K) that are to become (B, K + 1), under the same names.
+        logits: the outputs (B, K) that are to become (B, K + 1), under the same names; what a ``Head`` gives takes the
+            place of each of them.
 
     Raises:
         InputError: the graph has not these outputs, or was written for an ONNX too old.
@@ -42,13 +42,15 @@ def graft(source: Path, target: Path, grown: Grown, *, features: str, logits: Se
         lead = grafts.lead(features, grown)
         for name in logits:
             known = grafts.set_aside(name)
-            total = grafts.node("ReduceLogSumExp", [known, grafts.constant(np.array([1]))])
-            grafts.join([known, grafts.node("Add", [total, lead])], name)
+            temperature = grafts.constant(np.array([grown.temperature], np.float32))
+            scaled = grafts.node("Div", [known, temperature])
+            total = grafts.node("ReduceLogSumExp", [scaled, grafts.constant(np.array([1]))])
+            grafts.join([known, grafts.node("Mul", [grafts.node("Add", [total, lead]), temperature])], name)
     else:
-        (name,) = logits
-        grafts.set_aside(name)
-        product = grafts.node("MatMul", [features, grafts.constant(grown.weight)])
-        grafts.node("Add", [product, grafts.constant(grown.bias)], name)
+        for name in logits:
+            grafts.set_aside(name)
+            product = grafts.node("MatMul", [features, grafts.constant(grown.weight)])
+            grafts.node("Add", [product, grafts.constant(grown.bias)], name)
     for name in logits:
         shape = outputs[name].type.tensor_type.shape.dim
         shape[1].dim_value += 1

@@ -30,19 +30,22 @@ FloatArray = NDArray[np.float64]
 class Beside:
     """Scores of all classes, of which one margin is taken: by how much the new class leads the best of the others.
 
-    The probability of the new class is ``expit(slope * margin)``; the others share the rest as they did before.
+    The probability of the new class is ``expit(slope * margin)``; the others share the rest as they did before. So it
+    is once logits are divided by ``temperature``.
 
     Attributes:
         projection: (D, M) of the unit features, followed by a ReLU; None for none.
         weight: (M, K + 1), or (D, K + 1).
         bias: (K + 1,).
         slope: of the margin.
+        temperature: of the logits.
     """
 
     projection: Vectors | None
     weight: Vectors
     bias: Vectors
     slope: float
+    temperature: float = 1.0
 
     def scores(self, features: Vectors) -> Vectors:
         """Scores (N, K + 1) of features (N, D)."""
@@ -51,8 +54,8 @@ class Beside:
     def logits(self, features: Vectors, known: Vectors) -> Vectors:
         """Put the new class's logit behind the logits (N, K) of the known ones."""
         lead = self.slope * margins(self.scores(features))
-        new = special.logsumexp(known.astype(np.float64), axis=1) + lead
-        return np.column_stack([known, new]).astype(np.float32)
+        new = special.logsumexp(known.astype(np.float64) / self.temperature, axis=1) + lead
+        return np.column_stack([known, self.temperature * new]).astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -70,7 +73,7 @@ class Head:
 Grown = Beside | Head
 
 
-def class_mean(features: Vectors, labels: Labels) -> Beside:
+def class_mean(features: Vectors, labels: Labels, *, temperature: float = 1.0) -> Beside:
     """Nearest class mean by cosine; calibrated by leaving out each picture in turn."""
     unit = _unit(features)
     of_class = np.eye(labels.max() + 1)[labels]
@@ -79,10 +82,13 @@ def class_mean(features: Vectors, labels: Labels) -> Beside:
     own = _unit(sums[labels] - unit)
     left_out[np.arange(len(labels)), labels] = (own * unit).sum(1)
     weight = _unit(sums).T.astype(np.float32)
-    return Beside(None, weight, np.zeros(weight.shape[1], np.float32), _slope(margins(left_out), labels))
+    bias = np.zeros(weight.shape[1], np.float32)
+    return Beside(None, weight, bias, _slope(margins(left_out), labels), temperature)
 
 
-def ranpac(features: Vectors, labels: Labels, *, projections: int, ridge: float, seed: int) -> Beside:
+def ranpac(
+    features: Vectors, labels: Labels, *, projections: int, ridge: float, seed: int, temperature: float = 1.0
+) -> Beside:
     """Ridge regression from ``projections`` random features to one-hot labels, every class of the same weight.
 
     ``ridge`` is in units of the mean squared length of the centred projected features. The intercept is not penalised.
@@ -96,7 +102,7 @@ def ranpac(features: Vectors, labels: Labels, *, projections: int, ridge: float,
     weights = len(labels) / classes / np.bincount(labels)[labels]
     fit = fit_ridge(inputs, np.eye(classes)[labels], weights, ridge)
     slope = _slope(margins(fit.left_out), labels)
-    return Beside(projection, fit.weight.astype(np.float32), fit.bias.astype(np.float32), slope)
+    return Beside(projection, fit.weight.astype(np.float32), fit.bias.astype(np.float32), slope, temperature)
 
 
 @dataclass(frozen=True)
