@@ -39,8 +39,9 @@ class Probe(NamedTuple):
 
     def as_linear(self) -> tuple[Floats, Floats]:
         """Weight (K, D) and bias (K,) of the same classifier on features as they are."""
-        weight = self.weight / self.scale
-        return weight, self.bias - weight @ self.mean
+        weight: Floats = self.weight / self.scale
+        bias: Floats = self.bias - weight @ self.mean
+        return weight, bias
 
 
 def fit_probe(features: Floats, labels: Labels, c: float) -> Probe:

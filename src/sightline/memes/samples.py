@@ -63,8 +63,8 @@ def make_samples(
     table = split_photos(photos, later, settings)
     fit = partial(_read_square, raw / "images", read_config(backbone).size)
     with progress(map_ordered(fit, table["photo"], workers), "packing", len(table), "picture") as pictures:
-        rows = table.drop(columns="hash").to_dict("records")
-        pieces = ((picture[None], [dict(row)]) for picture, row in zip(pictures, rows, strict=True))
+        rows: Any = table.drop(columns="hash").to_dict("records")
+        pieces = ((picture[None], [row]) for picture, row in zip(pictures, rows, strict=True))
         pack = write_pack(out, read_config(backbone).size, pieces)
     write_png(sheet, _sheet(pack))
     write_json(summary, _summary(table))
