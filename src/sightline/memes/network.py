@@ -69,7 +69,7 @@ class MemeNet(nn.Module):
 def on_backbone(backbone: Backbone, num_classes: int) -> tuple[MemeNet, dict[str, Any]]:
     """A network with the weights of ``backbone`` and a random head, and the arguments that it was built with."""
     config = backbone.config
-    arguments = {
+    arguments: dict[str, Any] = {
         "architecture": config.architecture,
         "arguments": config.arguments,
         "num_features": config.features,

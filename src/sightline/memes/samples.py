@@ -63,7 +63,7 @@ def make_samples(
     table = split_photos(photos, later, settings)
     fit = partial(_read_square, raw / "images", read_config(backbone).size)
     with progress(map_ordered(fit, table["photo"], workers), "packing", len(table), "picture") as pictures:
-        rows: list[dict[str, Any]] = table.drop(columns="hash").to_dict("records")
+        rows: Any = table.drop(columns="hash").to_dict("records")
         pieces = ((picture[None], [row]) for picture, row in zip(pictures, rows, strict=True))
         pack = write_pack(out, read_config(backbone).size, pieces)
     write_png(sheet, _sheet(pack))
@@ -146,11 +146,13 @@ def _sheet(pack: Pack) -> Pixels:
     manifest = pack.manifest
     shown: list[Pixels | None] = []
     captions: list[str] = []
-    for (label, kind), members in manifest.groupby(["label", "kind"]).indices.items():
+    titles = (manifest["kind"] + " " + manifest["label"]).str.strip().to_numpy(str)
+    for title in sorted(set(titles), key=str.split):
+        members = np.flatnonzero(titles == title)
         picked = members[np.linspace(0, len(members) - 1, min(2 * SHEET_COLUMNS, len(members))).astype(int)]
         padding = -len(picked) % SHEET_COLUMNS
         shown += [*(np.asarray(pack.images[row]) for row in picked), *[None] * padding]
-        captions += [*(f"{kind} {label}".strip() for _ in picked), *[""] * padding]
+        captions += [*(title for _ in picked), *[""] * padding]
     return contact_sheet(shown, captions, SHEET_COLUMNS)
 
 
@@ -162,7 +164,7 @@ def _summary(table: pd.DataFrame) -> dict[str, Any]:
     return {
         "pictures": {name: counts[name].to_dict() for name in sorted(set(table["split"]))},
         "kinds": table.loc[table["label"] == UNKNOWN, "kind"].value_counts().sort_index().to_dict(),
-        "groups": int(len(sizes)),
+        "groups": len(sizes),
         "near_duplicates": {"pictures": len(together), "groups": len(across), "of_several_labels": int(across.sum())},
         "digests": {
             "photos": sha256_of(*sorted(table["digest"])),
