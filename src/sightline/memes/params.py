@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 from sightline.params import Count, Fraction, Section, Share
 
 Space = Literal["finetuned", "frozen"]
-Scorer = Literal["msp", "max_logit", "energy", "knn", "mahalanobis", "vim"]
+Scorer = Literal["msp", "max_logit", "energy", "knn", "mahalanobis", "vim", "knn_contrast"]
 
 UNKNOWN = "unknown"
 """The folder, and the label, of pictures that show none of the classes."""
@@ -117,7 +117,7 @@ class Infer(Section):
     keep: Fraction
     spaces: tuple[Space, ...] = Field(min_length=1)
     scorers: tuple[Scorer, ...] = Field(min_length=1)
-    neighbours: Count
+    neighbours: tuple[Count, ...] = Field(min_length=1)
     vim_dimensions: Annotated[int, Field(ge=1)] | None
 
 
