@@ -6,11 +6,12 @@ A cause is a reading of the evidence, not a proof. In their order:
    perceptual hash, so one of the two labels is wrong, or nobody could tell.
 2. ``low resolution``: next to no detail is left: sharpness below that of 99 in 100 training pictures, or a file with
    less than a third of the network's side in one direction.
-3. ``unlike all training data``: further away from its nearest training picture than 98 in 100 training pictures are
+3. ``unlike all training data``: further away from its nearest training picture than 95 in 100 training pictures are
    from theirs, so that whatever the network says is a guess.
-4. ``label doubtful``: the frozen network's probe, which has not seen it, takes it for another class as surely as it
-   takes the average picture of that class, and nearly all of its nearest training pictures are of that class.
-5. ``text only``: a plain ground with sharp marks on it: text, a logo, a menu.
+4. ``text only``: a plain ground with sharp marks on it: text, a logo, a menu.
+5. ``label doubtful``: two witnesses, the fine-tuned network and the frozen one's probe, which have not seen it, both
+   take it for another class as surely as the probe takes the average picture of that class, and nearly all of its
+   nearest training pictures are of that class.
 6. ``between the classes``: none of these; both classes have pictures like it.
 """
 
@@ -26,8 +27,8 @@ Cause = Literal[
     "near-duplicate in the other class",
     "low resolution",
     "unlike all training data",
-    "label doubtful",
     "text only",
+    "label doubtful",
     "between the classes",
 ]
 CAUSES: tuple[Cause, ...] = get_args(Cause)
@@ -37,12 +38,14 @@ CAUSES: tuple[Cause, ...] = get_args(Cause)
 class Evidence:
     """What is known of a misclassified picture.
 
-    ``twin`` names a near-duplicate labelled as was predicted, '' for none; ``side`` is the shorter side of the file in
+    ``confidence`` is that of the network in what it predicted (calibrated); ``twin`` names a near-duplicate labelled as
+    was predicted, '' for none; ``side`` is the shorter side of the file in
     px; ``distance`` that to the nearest training picture in frozen features; ``doubt`` the probe's probability of the
     class that it prefers to the label, 0 where it prefers the label; ``agreeing`` the share of the nearest training
     pictures with the predicted label; ``ground`` and ``marks`` as in :func:`look_for_text`.
     """
 
+    confidence: float
     twin: str
     sharpness: float
     side: int
@@ -57,7 +60,7 @@ class Evidence:
 class Limits:
     """What is usual among the training pictures.
 
-    ``sharpness`` of the hundredth part that is least sharp; ``side`` in px; ``distance`` of the fiftieth part that is
+    ``sharpness`` of the hundredth part that is least sharp; ``side`` in px; ``distance`` of the twentieth part that is
     most alone; ``doubt`` the mean probability that the probe gives to the preferred class where that is the label.
     """
 
@@ -83,15 +86,15 @@ def name_cause(evidence: Evidence, limits: Limits) -> tuple[Cause, str]:
     if evidence.side < limits.side:
         return CAUSES[1], f"shorter side {evidence.side} px, the network sees {3 * limits.side:.0f}"
     if evidence.distance > limits.distance:
-        usual = f"98 in 100 training pictures have one within {limits.distance:.3f}"
+        usual = f"95 in 100 training pictures have one within {limits.distance:.3f}"
         return CAUSES[2], f"nearest training picture at {evidence.distance:.3f}, {usual}"
-    if evidence.doubt >= limits.doubt and evidence.agreeing >= AGREEING:
-        return CAUSES[3], (
-            f"the probe is {evidence.doubt:.2f} sure of the other class (on average {limits.doubt:.2f}), "
-            f"{evidence.agreeing:.0%} of the nearest are of it"
-        )
     if evidence.ground >= GROUND and evidence.marks >= MARKS:
-        return CAUSES[4], f"plain ground {evidence.ground:.0%}, hard edges on {evidence.marks:.0%} of the rest"
+        return CAUSES[3], f"plain ground {evidence.ground:.0%}, hard edges on {evidence.marks:.0%} of the rest"
+    if min(evidence.doubt, evidence.confidence) >= limits.doubt and evidence.agreeing >= AGREEING:
+        return CAUSES[4], (
+            f"the probe is {evidence.doubt:.2f} and the network {evidence.confidence:.2f} sure of the other class "
+            f"(usual: {limits.doubt:.2f}), {evidence.agreeing:.0%} of the nearest training pictures are of it"
+        )
     return CAUSES[5], f"{evidence.agreeing:.0%} of the nearest training pictures are of the predicted class"
 
 

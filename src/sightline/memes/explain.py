@@ -1,7 +1,7 @@
-"""Stage ``memes-explain``: what is misclassified, the likely cause of each, which labels are suspicious, and the cure."""
+"""Stage ``memes-explain``: what is misclassified and why, which labels are suspicious, and what curing them does."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
@@ -65,8 +65,8 @@ def explain(
     ``out`` gets
 
     - ``explained.csv``, a row for every misclassified picture of splits val and test: ``row`` (of the pack), ``photo``,
-      ``split``, ``label``, ``predicted``, ``confidence``, ``cause`` and ``evidence`` (see
-      :mod:`sightline.memes.causes`), what the rules go by (``twin`` … ``marks``), ``label_quality``, ``losses`` (after
+      ``split``, ``label``, ``predicted``, ``cause`` and ``evidence`` (see
+      :mod:`sightline.memes.causes`), what the rules go by (``confidence`` … ``marks``), ``label_quality``, ``losses`` (after
       each epoch), ``nearest`` (training pictures in fine-tuned features, and their labels), ``attention_on_captions``
       (the share of Grad-CAM's map of the predicted class that lies in the top and the bottom fifth);
     - ``pictures/<row>.png``: it, Grad-CAM for the predicted and for the given class, its nearest training pictures;
@@ -153,7 +153,7 @@ class _Data:
         """Rows of val and test, the surest first: what the network is sure of and wrong about comes first."""
         rows = np.concatenate([self.rows("val"), self.rows("test")])
         rows = rows[self.predicted[rows] != self.labels[rows]]
-        return rows[np.argsort(-self.confidence[rows], kind="stable")]
+        return np.asarray(rows[np.argsort(-self.confidence[rows], kind="stable")])
 
 
 def _read(samples: Path, training: Path, inference: Path, truth: Path) -> _Data:
@@ -216,13 +216,14 @@ def _explain_rows(
     usual = Limits(
         sharpness=float(np.quantile([sharpness(data.pack.images[row]) for row in train], 0.01)),
         side=data.pack.images.shape[1] / 3,
-        distance=float(np.quantile(apart.min(1), 0.98)),
+        distance=float(np.quantile(apart.min(1), 0.95)),
         doubt=0.0,
     )
     table = []
     for place, row in enumerate(rows):
         preferred = int(probabilities[place].argmax())
         evidence = Evidence(
+            confidence=float(data.confidence[row]),
             twin=_twin(data, row),
             sharpness=sharpness(data.pack.images[row]),
             side=int(data.pack.manifest.loc[row, ["width", "height"]].min()),
@@ -240,11 +241,10 @@ def _explain_rows(
                 "split": data.pack.manifest["split"][row],
                 "label": data.label[row],
                 "predicted": data.classes[data.predicted[row]],
-                "confidence": data.confidence[row],
                 "cause": cause,
                 "evidence": reason,
                 "label_quality": quality[place],
-                **vars(evidence),
+                **asdict(evidence),
                 "losses": " ".join(f"{loss:.3f}" for loss in data.losses[row]),
                 "nearest": " ".join(data.photo[nearest[place]]),
                 "nearest_labels": " ".join(data.label[nearest[place]]),

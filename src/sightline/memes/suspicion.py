@@ -61,7 +61,7 @@ def label_quality(labels: Labels, probabilities: Floats) -> NDArray[np.float64]:
 
 
 def most_suspicious(labels: Labels, opinion: Opinion, share: float) -> NDArray[np.int64]:
-    """Positions of the ``share`` of labels with the lowest quality, the worst first; none that the probe agrees with."""
+    """Positions of the ``share`` of labels with the lowest quality, worst first; none that the probe agrees with."""
     order = np.argsort(opinion.quality, kind="stable")
     disagreeing = order[opinion.probabilities.argmax(1)[order] != labels[order]]
     return disagreeing[: round(share * len(labels))]
