@@ -7,7 +7,7 @@ them stands what training again with all of the pool gives.
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
@@ -23,13 +23,14 @@ from sightline.core.files import read_json, replacing_folder, write_csv, write_j
 from sightline.core.intervals import Figure, FloatArray
 from sightline.core.packs import open_pack
 from sightline.core.progress import progress, say
+from sightline.core.serving import OnnxNetwork
 from sightline.memes.growing import METHODS, Beside, Grown, Method, class_mean, grown_head, ranpac
 from sightline.memes.memory import Labels, Vectors, memory_of
 from sightline.memes.params import Evaluate, Extend, Memes
 from sightline.memes.predictor import DECIDES
 from sightline.memes.probe import fit_probe, load_probe
-from sightline.memes.rejection import refit, same_share
-from sightline.memes.unknowns import Description, load_scorer
+from sightline.memes.refitting import refit, same_share
+from sightline.memes.unknowns import Description, Scorer, load_scorer
 from sightline.params import load
 
 Option = typer.Option()
@@ -97,7 +98,7 @@ def extend(
         # Apart from the rest, because they are never the same twice.
         write_csv(part / "seconds.csv", _seconds([*trials, *retrained]))
     write_csv(table, _table(figures))
-    write_json(summary, _summary(later, study, trials, figures))
+    write_json(summary, _summary(later, study, settings, trials, figures))
 
 
 class _Pick(NamedTuple):
@@ -139,14 +140,20 @@ class _Study:
     heads: dict[str, tuple[Vectors, Vectors]]
     temperature: float
     c: float
-    scorer: dict[str, Any]
-    scores: FloatArray
-    """How unknown each picture is to the scorer as it is deployed, (N,)."""
+    space: str
+    """That the scorer judges in."""
+    scorer: Scorer
+    threshold: float
+    served: tuple[str, ...]
+    """Spaces that the deployed graph gives features in."""
+    verdicts: dict[bytes, FloatArray] = field(default_factory=dict)
+    """Scores by what was learned, for scorers that no logit enters: all methods share them."""
 
     @classmethod
     def read(cls, samples: Path, model: Path, inference: Path, deployed: Path, later: str | None) -> "_Study":
         config = read_json(deployed / "config.json")
         scorer = config["scorer"]
+        given = OnnxNetwork(deployed / "model.onnx").outputs
         probe, how = load_probe(model / "probe")
         finetuned = load_file(model / "finetuned" / "model.safetensors")
         columns = {"finetuned": "finetuned_logits", "frozen": "probe_logits"}
@@ -164,10 +171,10 @@ class _Study:
             },
             temperature=config["temperature"],
             c=how["c"],
-            scorer=scorer,
-            scores=load_scorer(deployed / "scorer.safetensors", scorer["name"], scorer["settings"])(
-                Description(features[scorer["space"]], logits[scorer["space"]])
-            ),
+            space=scorer["space"],
+            scorer=load_scorer(deployed / "scorer.safetensors", scorer["name"], scorer["settings"]),
+            threshold=scorer["threshold"],
+            served=tuple(space for space in columns if f"{space}_features" in given),
         )
 
     @cached_property
@@ -203,10 +210,14 @@ class _Study:
         start = time.perf_counter()
         grown = learn(pick)
         seconds = time.perf_counter() - start
-        logits = {name: grown.logits(self.features[space], known) for name, known in self.logits.items()}
-        answers = alone = logits[DECIDES].argmax(1)
         if isinstance(grown, Beside):
-            alone = grown.scores(self.features[space]).argmax(1)
+            scores = grown.scores(self.features[space])
+            logits = {name: grown.join(scores, known) for name, known in self.logits.items()}
+            alone = scores.argmax(1)
+        else:
+            logits = dict.fromkeys(self.logits, grown.logits(self.features[space], self.logits[space]))
+            alone = logits[DECIDES].argmax(1)
+        answers = logits[DECIDES].argmax(1)
         return self._judged(_Key(method, space, shots), repeat, pick, answers, alone, logits, seconds)
 
     def retrained(self) -> list[_Trial]:
@@ -241,20 +252,33 @@ class _Study:
         logits: dict[str, Vectors],
         seconds: float,
     ) -> _Trial:
-        train, val = self.rows("train"), self.rows("val")
-        rows = np.concatenate([train, val, pick.learned])
-        space = self.scorer["space"]
-        memory = memory_of(
-            self.labels[rows],
-            ~np.isin(rows, val),
-            {space: self.features[space][rows]},
-            {space: logits[space][rows]},
-            {space: self.heads[space]},
-        )
-        scores = refit(self.scorer, memory)(Description(self.features[space], logits[space]))
-        unknown = scores - same_share(self.scores[val], self.scorer["threshold"], scores[val])
+        scores, val = self._scores(pick, logits[self.space]), self.rows("val")
+        unknown = scores - same_share(self._deployed_scores[val], self.threshold, scores[val])
         shares = self._shares(pick, answers, alone, unknown)
         return _Trial(key, repeat, answers, unknown, shares, seconds)
+
+    @cached_property
+    def _deployed_scores(self) -> FloatArray:
+        return self.scorer(Description(self.features[self.space], self.logits[self.space]))
+
+    def _scores(self, pick: _Pick, logits: Vectors) -> FloatArray:
+        """How unknown each picture is (N,), to a scorer that knows what was picked."""
+        if not len(pick.learned):
+            return self._deployed_scores
+        learned = pick.learned.tobytes()
+        if self.scorer.name in WITHOUT_LOGITS and learned in self.verdicts:
+            return self.verdicts[learned]
+        features = self.features[self.space]
+        rows = np.concatenate([self.rows("train"), pick.learned])
+        memory = memory_of(
+            self.labels[rows],
+            np.ones(len(rows), bool),
+            {self.space: features[rows]},
+            {self.space: logits[rows]},
+            {self.space: self.heads[self.space]},
+        )
+        self.verdicts[learned] = refit(self.scorer, self.space, memory)(Description(features, logits))
+        return self.verdicts[learned]
 
     def _shares(self, pick: _Pick, answers: Labels, alone: Labels, unknown: FloatArray) -> dict[str, float]:
         right, named = answers == self.labels, unknown <= 0
@@ -272,10 +296,6 @@ class _Study:
             "val_old_accuracy": _mean(right[val]),
             "val_new_recall": _mean(right[held_out]),
             "val_new_named": _mean((right & named)[held_out]),
-            "val_unknown_auroc": _auroc(
-                unknown[np.concatenate([val, held_out]) if len(pick.learned) else val],
-                unknown[self.rows("unknown-val")],
-            ),
         }
 
 
@@ -300,6 +320,30 @@ def _by_key(trials: Sequence[_Trial]) -> dict[_Key, list[_Trial]]:
     return {key: [trial for trial in trials if trial.key == key] for key in dict.fromkeys(each.key for each in trials)}
 
 
+@dataclass(frozen=True)
+class _Answers:
+    """Whether each answer is right (R, N), and the scorer's verdict, above 0 for unknown (R, N)."""
+
+    right: FloatArray
+    unknown: FloatArray
+
+    @property
+    def kept(self) -> FloatArray:
+        return (self.unknown <= 0).astype(np.float64)
+
+    def auroc(
+        self, known: NDArray[np.bool_], strange: NDArray[np.bool_], pictures: FloatArray, shares: FloatArray
+    ) -> FloatArray:
+        """Probability (B,) that an unknown picture scores above a known one, ties for one half."""
+        by_repeat = []
+        for unknown in self.unknown:
+            above = (1 + np.sign(unknown[strange][None] - unknown[known][:, None])) / 2
+            by_repeat.append(((pictures[:, known] @ above) * pictures[:, strange]).sum(1))
+        total = pictures[:, known].sum(1) * pictures[:, strange].sum(1)
+        hits = (np.stack(by_repeat, axis=1) * shares).sum(1)
+        return np.asarray(np.divide(hits, total, out=np.full(len(total), np.nan), where=total > 0), np.float64)
+
+
 def _figures(study: _Study, trials: Sequence[_Trial], *, seed: int, resamples: int) -> dict[str, Figure]:
     """Means over repeats, with percentile intervals over groups of test pictures and over repeats.
 
@@ -309,86 +353,72 @@ def _figures(study: _Study, trials: Sequence[_Trial], *, seed: int, resamples: i
     rows = study.rows("test", "later-test", "unknown-test")
     units, unit_of_row = np.unique(study.manifest["group"].to_numpy()[rows], return_inverse=True)
     statistics = _Statistics.of(study, trials, rows)
-    values = statistics(np.ones(len(rows)), np.ones(len(trials)))
     rng = np.random.default_rng(seed)
-    drawn: dict[str, list[float]] = {name: [] for name in values}
-    for _ in range(resamples):
-        pictures = rng.multinomial(len(units), np.full(len(units), 1 / len(units)))[unit_of_row]
-        repeats = rng.multinomial(len(trials), np.full(len(trials), 1 / len(trials)))
-        for name, value in statistics(pictures.astype(np.float64), repeats.astype(np.float64)).items():
-            drawn[name].append(value)
-    bounds = {name: np.nanquantile(column, [0.025, 0.975]).tolist() for name, column in drawn.items()}
-    return {name: Figure(value, bounds[name][0], bounds[name][1], len(units)) for name, value in values.items()}
+    pictures = rng.multinomial(len(units), np.full(len(units), 1 / len(units)), resamples)[:, unit_of_row]
+    repeats = rng.multinomial(len(trials), np.full(len(trials), 1 / len(trials)), resamples)
+    values = statistics(np.ones((1, len(rows))), np.ones((1, len(trials))))
+    drawn = statistics(pictures.astype(np.float64), repeats.astype(np.float64))
+    figures = {}
+    for name, (value,) in values.items():
+        low, high = np.nanquantile(drawn[name], [0.025, 0.975]).tolist() if not np.isnan(value) else (value, value)
+        figures[name] = Figure(float(value), low, high, len(units))
+    return figures
 
 
 @dataclass(frozen=True)
 class _Statistics:
-    """The figures of one method as a function of the weights of pictures (N,) and repeats (R,)."""
+    """The figures of one method, of R repeats on N pictures, by weights of both."""
 
     test: NDArray[np.bool_]
     later: NDArray[np.bool_]
     strange: NDArray[np.bool_]
-    right_before: FloatArray
-    right: FloatArray
-    named: FloatArray
-    order_before: FloatArray
-    """How each unknown picture (columns) compares with each known one (rows): 1 above, 0.5 equal, 0 below."""
-    order: FloatArray
-    """The same after, (R, known, unknown), the later class among the known."""
+    before: _Answers
+    after: _Answers
 
     @classmethod
     def of(cls, study: _Study, trials: Sequence[_Trial], rows: NDArray[np.int64]) -> "_Statistics":
         """Collect what ``trials`` say of the pictures ``rows``."""
         split, labels = study.manifest["split"].to_numpy()[rows], study.labels[rows]
-        test, later, strange = split == "test", split == "later-test", split == "unknown-test"
-        before = study.before
-        unknown = np.stack([trial.unknown[rows] for trial in trials])
-        return cls(
-            test,
-            later,
-            strange,
-            (before.answers[rows] == labels).astype(np.float64),
-            np.stack([trial.answers[rows] == labels for trial in trials]).astype(np.float64),
-            (unknown <= 0).astype(np.float64),
-            _order(before.unknown[rows][None], test, strange)[0],
-            _order(unknown, test | later, strange),
+        before, after = (
+            _Answers(
+                np.stack([trial.answers[rows] == labels for trial in some]).astype(np.float64),
+                np.stack([trial.unknown[rows] for trial in some]),
+            )
+            for some in ([study.before], trials)
         )
+        return cls(split == "test", split == "later-test", split == "unknown-test", before, after)
 
-    def __call__(self, pictures: FloatArray, repeats: FloatArray) -> dict[str, float]:
-        """Not-a-number where a figure has no picture to rest on."""
-        right, named, share = repeats @ self.right, repeats @ self.named, repeats.sum()
-        both = repeats @ (self.right * self.named)
-        before = _weighted(self.right_before, pictures * self.test)
-        after = _weighted(right / share, pictures * self.test)
-        auroc_before = _weighted_auroc(self.order_before, pictures[self.test], pictures[self.strange])
-        known = pictures[self.test | self.later]
-        auroc = _weighted_auroc(np.tensordot(repeats / share, self.order, 1), known, pictures[self.strange])
+    def __call__(self, pictures: FloatArray, repeats: FloatArray) -> dict[str, FloatArray]:
+        """Figures (B,) from B times weights of pictures (B, N) and of repeats (B, R).
+
+        Not-a-number where a figure has no picture to rest on.
+        """
+        shares = repeats / repeats.sum(1, keepdims=True)
+        single = np.ones((len(pictures), 1))
+        old_before = _share(self.before.right, pictures * self.test, single)
+        old = _share(self.after.right, pictures * self.test, shares)
+        auroc_before = self.before.auroc(self.test, self.strange, pictures, single)
+        auroc = self.after.auroc(self.test | self.later, self.strange, pictures, shares)
         return {
-            "old_accuracy_before": before,
-            "old_accuracy": after,
-            "old_accuracy_change": after - before,
-            "new_recall": _weighted(right / share, pictures * self.later),
-            "new_named": _weighted(both / share, pictures * self.later),
-            "old_kept": _weighted(named / share, pictures * self.test),
+            "old_accuracy_before": old_before,
+            "old_accuracy": old,
+            "old_accuracy_change": old - old_before,
+            "new_recall": _share(self.after.right, pictures * self.later, shares),
+            "new_named": _share(self.after.right * self.after.kept, pictures * self.later, shares),
+            "old_kept": _share(self.after.kept, pictures * self.test, shares),
             "unknown_auroc_before": auroc_before,
             "unknown_auroc": auroc,
             "unknown_auroc_change": auroc - auroc_before,
-            "unknown_rejected": _weighted(1 - named / share, pictures * self.strange),
+            "unknown_rejected_before": _share(1 - self.before.kept, pictures * self.strange, single),
+            "unknown_rejected": _share(1 - self.after.kept, pictures * self.strange, shares),
         }
 
 
-def _order(unknown: FloatArray, known: NDArray[np.bool_], strange: NDArray[np.bool_]) -> FloatArray:
-    return (1 + np.sign(unknown[:, None, strange] - unknown[:, known, None])) / 2
-
-
-def _weighted(values: FloatArray, weights: FloatArray) -> float:
-    total = weights.sum()
-    return float(values @ weights / total) if total else float("nan")
-
-
-def _weighted_auroc(order: FloatArray, known: FloatArray, strange: FloatArray) -> float:
-    total = known.sum() * strange.sum()
-    return float(known @ order @ strange / total) if total else float("nan")
+def _share(values: FloatArray, pictures: FloatArray, shares: FloatArray) -> FloatArray:
+    """Means (B,) of values (R, N) under weights of pictures (B, N) and shares of repeats (B, R)."""
+    total = pictures.sum(1)
+    means = np.divide((pictures @ values.T * shares).sum(1), total, out=np.full(len(total), np.nan), where=total > 0)
+    return np.asarray(means, np.float64)
 
 
 def _mean(values: NDArray[np.bool_]) -> float:
@@ -420,13 +450,18 @@ def _table(figures: dict[_Key, dict[str, Figure]]) -> pd.DataFrame:
 
 
 def _summary(
-    later: str | None, study: _Study, trials: Sequence[_Trial], figures: dict[_Key, dict[str, Figure]]
+    later: str | None,
+    study: _Study,
+    settings: Extend,
+    trials: Sequence[_Trial],
+    figures: dict[_Key, dict[str, Figure]],
 ) -> dict[str, Any]:
     told: dict[str, Any] = {"later": later, "chosen": None, "methods": {}, "retrained": {}}
     if not trials:
         return told
     told |= {"pool": len(study.rows("later-pool")), "test": len(study.rows("later-test"))}
-    told["chosen"] = _choose(study, trials)
+    chosen = _choose(study, trials)
+    told["chosen"] = {**chosen, "settings": settings.model_dump(include=set(SETTINGS[chosen["method"]]))}
     for key, found in figures.items():
         of_key = {name: figure.as_dict() for name, figure in found.items() if not np.isnan(figure.value)}
         if key.method == "retrained_probe":
@@ -441,24 +476,21 @@ def _choose(study: _Study, trials: Sequence[_Trial]) -> dict[str, Any]:
 
     Only spaces that the deployed graph gives can be chosen. Of equals the first of ``METHODS`` is the simplest.
     """
-    served = {DECIDES, study.scorer["space"]}
     tried: list[dict[str, Any]] = []
     for method, space in dict.fromkeys((trial.key.method, trial.key.space) for trial in trials):
         of_method = [trial.shares for trial in trials if (trial.key.method, trial.key.space) == (method, space)]
-        old, new, auroc = (
-            float(np.nanmean([shares[name] for shares in of_method]))
-            for name in ("val_old_accuracy", "val_new_recall", "val_unknown_auroc")
+        old, new = (
+            float(np.nanmean([shares[name] for shares in of_method])) for name in ("val_old_accuracy", "val_new_recall")
         )
         classes = len(study.classes)
         tried.append(
             {
                 "method": method,
                 "space": space,
-                "served": space in served,
+                "served": space in study.served,
                 "balanced_accuracy": round((classes * old + new) / (classes + 1), 6),
                 "old_accuracy": round(old, 6),
                 "new_recall": round(new, 6),
-                "unknown_auroc": round(auroc, 6),
             }
         )
     best = max((each for each in tried if each["served"]), key=lambda each: float(each["balanced_accuracy"]))
@@ -476,7 +508,6 @@ SHARES = (
     "val_old_accuracy",
     "val_new_recall",
     "val_new_named",
-    "val_unknown_auroc",
 )
 FIGURES = (
     "old_accuracy_before",
@@ -488,6 +519,13 @@ FIGURES = (
     "unknown_auroc_before",
     "unknown_auroc",
     "unknown_auroc_change",
+    "unknown_rejected_before",
     "unknown_rejected",
 )
+SETTINGS: dict[str, tuple[str, ...]] = {
+    "class_mean": (),
+    "ranpac": ("projections", "ridge", "seed"),
+    "grown_head": ("epochs",),
+}
+WITHOUT_LOGITS = ("knn", "knn_contrast", "mahalanobis")
 ENDS = {"": "value", "_low": "low", "_high": "high"}

@@ -53,7 +53,11 @@ class Beside:
 
     def logits(self, features: Vectors, known: Vectors) -> Vectors:
         """Put the new class's logit behind the logits (N, K) of the known ones."""
-        lead = self.slope * margins(self.scores(features))
+        return self.join(self.scores(features), known)
+
+    def join(self, scores: Vectors, known: Vectors) -> Vectors:
+        """The same from scores (N, K + 1) that are at hand."""
+        lead = self.slope * margins(scores)
         new = special.logsumexp(known.astype(np.float64) / self.temperature, axis=1) + lead
         return np.column_stack([known, self.temperature * new]).astype(np.float32)
 

@@ -1,40 +1,42 @@
 """Fit the chosen unknown scorer again when a class was added, from what the model remembers."""
 
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
 
 from sightline.memes.memory import Labels, Memory
 from sightline.memes.unknowns import Description, FloatArray, Scorer, fit_scorer
 
 
-def refit(chosen: Mapping[str, Any], memory: Memory) -> Scorer:
-    """Fit the scorer that a deployed model's config calls ``chosen`` to the remembered training pictures.
-
-    Args:
-        chosen: with the keys ``space``, ``name`` and ``settings``, the last as a fitted scorer bears them.
-        memory: must hold that space.
-    """
-    name, space, settings = chosen["name"], chosen["space"], dict(chosen["settings"])
-    # ViM's scale comes out of the fit.
-    settings.pop("scale", None)
+def refit(scorer: Scorer, space: str, memory: Memory) -> Scorer:
+    """Fit a scorer of the same kind and settings to the training pictures that ``memory`` holds in ``space``."""
     features, labels = memory.train(space)
     train = Description(features, memory.logits[space][memory.is_train])
     rows = np.arange(len(labels))
-    if name == "knn":
-        rows = np.repeat(rows, _copies(labels, settings["neighbours"]))
+    if scorer.name in ("knn", "knn_contrast"):
+        rows = np.repeat(rows, _copies(labels, scorer.settings["neighbours"]))
     weight, bias = memory.heads[space]
     # ViM takes its origin from the head; a class that has no row there (it may be no linear one) leaves it unmoved.
     missing = train.logits.shape[1] - len(bias)
-    weight, bias = np.pad(weight, ((0, missing), (0, 0))), np.pad(bias, (0, missing))
-    return fit_scorer(name, train[rows], labels[rows], weight=weight, bias=bias, **settings)
+    return fit_scorer(
+        scorer.name,
+        train[rows],
+        labels[rows],
+        weight=np.pad(weight, ((0, missing), (0, 0))),
+        bias=np.pad(bias, (0, missing)),
+        outliers=scorer.arrays.get("outliers"),
+        **{name: scorer.settings[name] for name in CHOSEN if name in scorer.settings},
+    )
 
 
 def same_share(before: FloatArray, threshold: float, after: FloatArray) -> float:
-    """The threshold that keeps as many of N known pictures, scored ``after`` (N,), as ``threshold`` did ``before``."""
+    """The threshold that keeps as many of N known pictures, scored ``after`` (N,), as ``threshold`` did ``before``.
+
+    It lies halfway to the next larger score, so that rounding in another runtime does not decide.
+    """
     kept = int((before <= threshold).sum())
-    return float(np.sort(after)[kept - 1]) if kept else threshold
+    if kept == 0:
+        return threshold
+    ordered = np.sort(after)
+    return float(ordered[kept - 1 : kept + 1].mean())
 
 
 def _copies(labels: Labels, neighbours: int) -> Labels:
@@ -47,3 +49,6 @@ def _copies(labels: Labels, neighbours: int) -> Labels:
     reach = np.maximum(np.round(neighbours * counts / counts.max()), 1)
     copies: Labels = np.ceil(neighbours / reach).astype(np.int64)
     return copies[labels]
+
+
+CHOSEN = ("neighbours", "normalise", "shrinkage", "dimensions")
