@@ -3,20 +3,18 @@
 Mostly posted as character art; its colours are those of the powers, some dark, some bright.
 """
 
-from typing import NamedTuple
-
 import numpy as np
 
-from sightline.core.rendering import Array
 from sightline.memes.game import Game
+from sightline.memes.heroes import HAIRS, POWERS, SKINS, Power, hero_bust, star, wanderer
 from sightline.memes.lettering import write
 from sightline.memes.painting import (
+    Brush,
     Colour,
     Lamp,
     Picture,
     Rng,
     Shape,
-    ball,
     blend,
     bloom,
     box,
@@ -29,7 +27,6 @@ from sightline.memes.painting import (
     lighter,
     line,
     oval,
-    palette,
     pick,
     pill,
     polygon,
@@ -52,30 +49,6 @@ WORDS = (
 )
 
 
-class Power(NamedTuple):
-    """An element: deep, plain and shining."""
-
-    deep: Colour
-    plain: Colour
-    shine: Colour
-
-
-POWERS = tuple(
-    Power(rgb(deep), rgb(plain), rgb(shine))
-    for deep, plain, shine in (
-        ("7a1f1c", "e8603c", "ffd08a"),
-        ("1c3c7c", "4c94e0", "c4ecff"),
-        ("0f5c50", "4cc8a4", "d4fbe8"),
-        ("4a2478", "a468dc", "ecc8ff"),
-        ("6c4a14", "d8a83c", "fff0b4"),
-        ("2c5c74", "8cd4e8", "f2fdff"),
-        ("2c5420", "84c048", "e8fcb8"),
-    )
-)
-SKINS = palette("fde4d0", "f8d4b8", "e0b08c", "fbe8e0", "c08c68")
-HAIRS = palette("f4e4b0", "5c3c2c", "2c2c3c", "e8e8f4", "c04838", "4c7cc0", "8c5cb0", "f0a8b8", "50a890", "e89840")
-
-
 def hero(rng: Rng, shape: Shape) -> Picture:
     """Key art: a hero's head and shoulders amid the streaks and sparks of the power."""
     h, w = shape
@@ -83,7 +56,7 @@ def hero(rng: Rng, shape: Shape) -> Picture:
     picture = _aura(rng, shape, power)
     x, y = w * rng.uniform(0.35, 0.65), h * rng.uniform(0.42, 0.55)
     size = h * rng.uniform(0.2, 0.33)
-    _bust(rng, picture, (x, y), size, power)
+    hero_bust(rng, Brush(picture, (x, y), size), power)
     for _ in range(rng.integers(0, 4)):
         _streak(rng, picture, power)
     flakes(rng, picture, int(rng.integers(8, 40)), h / 90, power.shine)
@@ -112,7 +85,12 @@ def vista(rng: Rng, shape: Shape) -> Picture:
             blend(below, blend(above, grass, 0.3 * layer + 0.1), 0.35 + 0.2 * layer),
         )
     for _ in range(rng.integers(1, 5)):
-        _isle(rng, picture, (rng.uniform(0, w), rng.uniform(0.12, 0.45) * h), rng.uniform(0.08, 0.2) * h, grass, below)
+        _isle(
+            rng,
+            Brush(picture, (rng.uniform(0, w), rng.uniform(0.12, 0.45) * h), rng.uniform(0.08, 0.2) * h),
+            grass,
+            below,
+        )
     xs = np.linspace(0, w, 20)
     ys = 0.72 * h + 0.05 * h * np.sin(xs / w * rng.uniform(2, 6) + rng.uniform(0, 6))
     polygon(picture, [*zip(xs, ys, strict=True), (w, h), (0, h)], grass)
@@ -125,7 +103,9 @@ def vista(rng: Rng, shape: Shape) -> Picture:
             1,
         )
     if rng.random() < 0.8:
-        _wanderer(rng, picture, (w * rng.uniform(0.35, 0.65), h * rng.uniform(0.9, 1.02)), h * rng.uniform(0.35, 0.55))
+        wanderer(
+            rng, Brush(picture, (w * rng.uniform(0.35, 0.65), h * rng.uniform(0.9, 1.02)), h * rng.uniform(0.35, 0.55))
+        )
     if rng.random() < 0.4:
         power = pick(rng, POWERS)
         for _ in range(3):
@@ -158,20 +138,14 @@ def battle(rng: Rng, shape: Shape) -> Picture:
                 h / 60,
                 (rng.uniform(0, 180), rng.uniform(200, 360)),
             )
+        spell = Brush(picture, (x, y), size)
         for turn in rng.uniform(0, 2 * np.pi, 9):
-            reach = size * rng.uniform(0.8, 1.9) * np.array([np.cos(turn), np.sin(turn)])
-            polygon(
-                picture,
-                [
-                    np.array([x, y]) + (reach[1] * 0.06, -reach[0] * 0.06),
-                    np.array([x, y]) + reach,
-                    np.array([x, y]) - (reach[1] * 0.06, -reach[0] * 0.06),
-                ],
-                power.shine,
-            )
+            reach = rng.uniform(0.8, 1.9) * np.array([np.cos(turn), np.sin(turn)])
+            side = 0.06 * np.array([reach[1], -reach[0]])
+            spell.polygon([side, reach, -side], power.shine)
         lamps.append(Lamp(x, y, 2 * size, power.plain, 0.7))
     for x in rng.uniform(0.15, 0.85, rng.integers(1, 4)):
-        _wanderer(rng, picture, (x * w, h * rng.uniform(0.88, 1)), h * rng.uniform(0.35, 0.5))
+        wanderer(rng, Brush(picture, (x * w, h * rng.uniform(0.88, 1)), h * rng.uniform(0.35, 0.5)))
     for value in rng.integers(200, 9999, 3):
         write(
             picture,
@@ -192,14 +166,14 @@ def ledger(rng: Rng, shape: Shape) -> Picture:
     power = pick(rng, POWERS)
     picture = _aura(rng, shape, power) if rng.random() < 0.6 else gradient(shape, rgb("ece4d4"), rgb("d8ccb8"))
     if rng.random() < 0.75:
-        _bust(rng, picture, (0.3 * w, 0.48 * h), 0.2 * unit, power)
+        hero_bust(rng, Brush(picture, (0.3 * w, 0.48 * h), 0.2 * unit), power)
     dimmed = picture.copy()
     pill(dimmed, 0.56 * w, 0.07 * h, 0.96 * w, 0.93 * h, rgb("2c3448"), 0.03 * h)
     glaze(picture, dimmed, 0.75)
     name = pick(rng, ("Ysolde", "Kaerin", "Lumio", "Maravel", "Tovian", "Serapha"))
     write(picture, name, (0.6 * w, 0.17 * h), 0.08 * unit, rgb("f8f0dc"), "noble", anchor="left", fit=0.32 * w)
     for k in range(5):
-        _star(picture, (0.62 * w + k * 0.07 * unit, 0.28 * h), 0.03 * unit, rgb("f8cc5c"))
+        star(Brush(picture, (0.62 * w + k * 0.07 * unit, 0.28 * h), 0.03 * unit), rgb("f8cc5c"))
     for row, label in enumerate(("Level", "Max HP", "Attack", "Defence", "Mastery", "Energy")[: rng.integers(3, 7)]):
         y = (0.4 + 0.09 * row) * h
         write(picture, label, (0.6 * w, y), 0.04 * unit, rgb("d8dce4"), "book", anchor="left")
@@ -228,7 +202,7 @@ def hud(rng: Rng, picture: Picture) -> None:
     for at, size in (((0.92 * w, 0.87 * h), 0.075 * h), ((0.82 * w, 0.91 * h), 0.05 * h)):
         disc(picture, at, size, lighter(power.deep, 0.8))
         ring(picture, at, size, rgb("f4ecd4"), h / 110)
-        _star(picture, at, 0.6 * size, power.shine)
+        star(Brush(picture, at, 0.6 * size), power.shine)
 
 
 def logo(rng: Rng, picture: Picture) -> None:
@@ -238,7 +212,7 @@ def logo(rng: Rng, picture: Picture) -> None:
     wide = write(picture, TITLE, (x, y), size, rgb("fdf2cc"), "noble", outline=rgb("5c4424"), fit=0.75 * w)
     for side in (-1, 1):
         line(picture, [(x, y + 0.95 * size), (x + side * wide / 2, y + 0.95 * size)], rgb("f4dca0"), max(1, size / 16))
-    _star(picture, (x, y + 0.95 * size), 0.22 * size, rgb("fff6d8"))
+    star(Brush(picture, (x, y + 0.95 * size), 0.22 * size), rgb("fff6d8"))
 
 
 CAELISTRA = Game(TITLE, ((vista, 0.55), (battle, 0.45)), hero, ledger, hud, logo, WORDS)
@@ -274,214 +248,14 @@ def _streak(rng: Rng, picture: Picture, power: Power) -> None:
     polygon(picture, np.concatenate([way + side, way[::-1]]), pick(rng, (power.shine, power.plain, rgb("ffffff"))))
 
 
-def _bust(rng: Rng, picture: Picture, at: tuple[float, float], size: float, power: Power) -> None:
-    """Head and shoulders; ``size`` is half the head's height."""
-    x, y = at
-    skin, hair = tinted(rng, SKINS, 0.04), tinted(rng, HAIRS, 0.08)
-    dark, light = lighter(hair, 0.62), lighter(hair, 1.35)
-    cloth, trim = (
-        blend(power.deep, tinted(rng, palette("f4f0e8", "2c2c38", "5c4c44")), rng.uniform(0.2, 0.9)),
-        rgb("ecd08c"),
-    )
-    length, lean = rng.uniform(0.9, 3.4), rng.normal(0, 0.15) * size
-    # Hair behind, as a fan of locks.
-    for k in np.linspace(-1, 1, 9):
-        tip = (x + k * rng.uniform(1.2, 2.1) * size, y + length * size * rng.uniform(0.7, 1.1))
-        root = x + k * 0.85 * size
-        polygon(picture, [(root - 0.4 * size, y - 0.5 * size), (root + 0.4 * size, y - 0.5 * size), tip], dark)
-    oval(picture, (x, y - 0.25 * size), (1.08 * size, 1.02 * size), dark)
-    box(picture, x - 0.26 * size, y + 0.7 * size, x + 0.26 * size, y + 1.5 * size, lighter(skin, 0.82))
-    polygon(picture, [(x - 1.7 * size, y + 4 * size), (x - 1.45 * size, y + 1.75 * size), (x - 0.4 * size, y + 1.3 * size), (x, y + 1.7 * size),
-                      (x + 0.4 * size, y + 1.3 * size), (x + 1.45 * size, y + 1.75 * size), (x + 1.7 * size, y + 4 * size)], cloth)  # fmt: skip
-    for side in (-1, 1):
-        polygon(
-            picture,
-            [
-                (x + side * 0.3 * size, y + 1.2 * size),
-                (x + side * 0.75 * size, y + 1.5 * size),
-                (x + side * 0.1 * size, y + 2.4 * size),
-            ],
-            lighter(cloth, 1.4),
-        )
-        line(
-            picture,
-            [(x + side * 0.75 * size, y + 1.5 * size), (x + side * 0.1 * size, y + 2.4 * size)],
-            trim,
-            size / 14,
-        )
-        line(
-            picture,
-            [(x + side * 1.45 * size, y + 1.8 * size), (x + side * 1.1 * size, y + 3.4 * size)],
-            trim,
-            size / 12,
-        )
-    _star(picture, (x, y + 1.95 * size), 0.22 * size, power.shine)
-    # A face that tapers to the chin.
-    turns = np.linspace(0, np.pi, 15)
-    jaw = np.stack([0.82 * np.cos(turns) * (1 - 0.25 * np.sin(turns) ** 3), 0.1 + 0.9 * np.sin(turns)], -1)
-    crown = np.stack([0.82 * np.cos(turns + np.pi), 0.1 + 0.95 * np.sin(turns + np.pi)], -1)
-    polygon(picture, np.concatenate([jaw, crown]) * size + (x + lean, y), skin)
-    _face(rng, picture, (x + 1.4 * lean, y), size, power, hair, skin)
-    # The fringe: pointed locks from the crown down.
-    edges = np.linspace(-0.98, 0.98, int(rng.integers(5, 9)))
-    for a, b in zip(edges[:-1], edges[1:], strict=True):
-        middle, drop = (a + b) / 2, rng.uniform(-0.05, 0.32) + 0.35 * abs(a + b)
-        lock = [
-            (a - 0.06, -0.75 + 0.3 * a * a),
-            (middle, -1.12),
-            (b + 0.06, -0.75 + 0.3 * b * b),
-            (middle + rng.normal(0, 0.12), drop),
-        ]
-        polygon(picture, np.array(lock) * size + (x + lean, y), hair)
-        polygon(
-            picture, np.array([(a, -0.7), (middle - 0.02, -0.8), (middle, drop - 0.25)]) * size + (x + lean, y), light
-        )
-    oval(picture, (x + lean, y - 0.62 * size), (0.98 * size, 0.52 * size), hair, 0, (180, 360))
-    oval(picture, (x + lean, y - 0.78 * size), (0.66 * size, 0.14 * size), light, 0, (185, 355))
-    for side in (-1, 1):
-        tip = (x + side * 1.0 * size + lean, y + rng.uniform(0.6, 1.7) * size)
-        polygon(
-            picture,
-            [(x + side * 0.7 * size + lean, y - 0.7 * size), (x + side * 1.05 * size + lean, y - 0.5 * size), tip],
-            hair,
-        )
-    extra = rng.random()
-    if extra < 0.25:
-        for side in (-1, 1):
-            polygon(
-                picture,
-                np.array([(side * 0.35, -1.0), (side * 0.95, -0.8), (side * 0.9, -1.65)]) * size + (x + lean, y),
-                hair,
-            )
-    elif extra < 0.5:
-        polygon(
-            picture,
-            np.array([(-1.5, -0.75), (1.5, -0.75), (0.65, -1.05), (0.3, -2.0), (-0.65, -1.05)]) * size + (x + lean, y),
-            lighter(cloth, 1.1),
-        )
-        line(picture, np.array([(-0.66, -1.0), (0.66, -1.0)]) * size + (x + lean, y), trim, size / 9)
-    elif extra < 0.75:
-        disc(picture, (x + lean + 0.75 * size, y - 0.65 * size), 0.17 * size, power.plain)
-        _star(picture, (x + lean + 0.75 * size, y - 0.65 * size), 0.3 * size, trim)
-
-
-def _face(
-    rng: Rng, picture: Picture, at: tuple[float, float], size: float, power: Power, hair: Colour, skin: Colour
-) -> None:
-    x, y = at
-    iris = pick(rng, (power.plain, power.deep, tinted(rng, HAIRS)))
-    shut = rng.random() < 0.1
-    for side in (-1, 1):
-        ex, ey = x + side * 0.38 * size, y + 0.18 * size
-        if shut:
-            ring(picture, (ex, ey - 0.05 * size), 0.2 * size, rgb("382824"), size / 13, (20, 160))
-        else:
-            oval(picture, (ex, ey), (0.24 * size, 0.27 * size), rgb("fdfcfa"))
-            oval(picture, (ex, ey + 0.02 * size), (0.17 * size, 0.25 * size), lighter(iris, 0.55))
-            oval(picture, (ex, ey + 0.09 * size), (0.14 * size, 0.16 * size), lighter(iris, 1.4))
-            oval(picture, (ex, ey + 0.02 * size), (0.07 * size, 0.11 * size), rgb("181420"))
-            disc(picture, (ex - 0.07 * size, ey - 0.1 * size), 0.06 * size, rgb("ffffff"))
-            line(
-                picture,
-                np.array([(-0.26, -0.12), (-0.1, -0.27), (0.12, -0.27), (0.26, -0.1)]) * (side * size, size) + (ex, ey),
-                rgb("342428"),
-                size / 11,
-            )
-        line(
-            picture,
-            np.array([(-0.2, -0.42), (0.2, -0.42 + rng.normal(0, 0.05))]) * (side * size, size) + (ex, ey),
-            lighter(hair, 0.6),
-            size / 16,
-        )
-        oval(
-            picture,
-            (x + side * 0.5 * size, y + 0.5 * size),
-            (0.14 * size, 0.06 * size),
-            blend(skin, rgb("f48c84"), 0.45),
-        )
-    line(picture, [(x, y + 0.48 * size), (x + 0.03 * size, y + 0.53 * size)], lighter(skin, 0.7), size / 22)
-    if rng.random() < 0.3:
-        oval(picture, (x, y + 0.68 * size), (0.12 * size, 0.11 * size), rgb("b04c4c"), 0, (0, 180))
-    else:
-        ring(picture, (x, y + 0.6 * size), 0.12 * size, rgb("8c4440"), size / 20, (30, 150))
-
-
-def _wanderer(rng: Rng, picture: Picture, foot: tuple[float, float], tall: float) -> None:
-    """A hero from behind, with cape and blade, ``tall`` px high."""
-    x, y = foot
-    hair, power = tinted(rng, HAIRS), pick(rng, POWERS)
-    for side in (-1, 1):
-        line(
-            picture,
-            [(x + side * 0.04 * tall, y - 0.4 * tall), (x + side * 0.06 * tall, y)],
-            rgb("3c3440"),
-            0.055 * tall,
-        )
-    line(picture, [(x - 0.16 * tall, y - 0.82 * tall), (x + 0.2 * tall, y - 0.3 * tall)], rgb("d8dce8"), 0.03 * tall)
-    sway = rng.normal(0, 0.08) * tall
-    polygon(
-        picture,
-        [
-            (x - 0.1 * tall, y - 0.78 * tall),
-            (x + 0.1 * tall, y - 0.78 * tall),
-            (x + 0.2 * tall + sway, y - 0.22 * tall),
-            (x - 0.16 * tall + sway, y - 0.22 * tall),
-        ],
-        power.deep,
-    )
-    polygon(
-        picture,
-        [
-            (x - 0.1 * tall, y - 0.78 * tall),
-            (x + 0.02 * tall, y - 0.78 * tall),
-            (x + sway, y - 0.24 * tall),
-            (x - 0.16 * tall + sway, y - 0.22 * tall),
-        ],
-        power.plain,
-    )
-    ball(picture, (x, y - 0.88 * tall), (0.1 * tall, 0.1 * tall), hair)
-    for k in np.linspace(-1, 1, 5):
-        polygon(
-            picture,
-            [
-                (x + k * 0.08 * tall - 0.03 * tall, y - 0.86 * tall),
-                (x + k * 0.08 * tall + 0.03 * tall, y - 0.86 * tall),
-                (x + k * 0.14 * tall + 0.3 * sway, y - 0.7 * tall),
-            ],
-            lighter(hair, 0.85),
-        )
-
-
-def _isle(rng: Rng, picture: Picture, at: tuple[float, float], size: float, grass: Colour, haze: Colour) -> None:
-    x, y = at
-    polygon(
-        picture,
-        [
-            (x - 1.5 * size, y),
-            (x + 1.5 * size, y),
-            (x + 0.6 * size, y + 0.8 * size),
-            (x + 0.1 * size, y + 1.5 * size),
-            (x - 0.7 * size, y + 0.7 * size),
-        ],
-        blend(haze, rgb("7c6c64"), 0.6),
-    )
-    oval(picture, (x, y), (1.55 * size, 0.25 * size), blend(haze, grass, 0.75))
+def _isle(rng: Rng, brush: Brush, grass: Colour, haze: Colour) -> None:
+    """A floating rock with towers on its meadow."""
+    brush.polygon([(-1.5, 0), (1.5, 0), (0.6, 0.8), (0.1, 1.5), (-0.7, 0.7)], blend(haze, rgb("7c6c64"), 0.6))
+    brush.oval((0, 0), (1.55, 0.25), blend(haze, grass, 0.75))
     tower = blend(haze, rgb("e8e0d4"), 0.8)
     for dx in rng.uniform(-1, 1, rng.integers(1, 4)):
-        tall, wide = rng.uniform(0.5, 1.3) * size, 0.13 * size
-        box(picture, x + dx * size - wide, y - tall, x + dx * size + wide, y, tower)
-        polygon(
-            picture,
-            [
-                (x + dx * size - 1.6 * wide, y - tall),
-                (x + dx * size + 1.6 * wide, y - tall),
-                (x + dx * size, y - tall - 0.5 * size),
-            ],
-            blend(haze, rgb("4c6cb0"), 0.75),
+        tall, wide = rng.uniform(0.5, 1.3), 0.13
+        brush.box(dx - wide, -tall, dx + wide, 0, tower)
+        brush.polygon(
+            [(dx - 1.6 * wide, -tall), (dx + 1.6 * wide, -tall), (dx, -tall - 0.5)], blend(haze, rgb("4c6cb0"), 0.75)
         )
-
-
-def _star(picture: Picture, at: tuple[float, float] | Array, size: float, colour: Colour) -> None:
-    turns = np.arange(8) * np.pi / 4
-    reach = np.where(np.arange(8) % 2, 0.32, 1.0) * size
-    polygon(picture, np.stack([np.cos(turns), np.sin(turns)], -1) * reach[:, None] + np.asarray(at), colour)

@@ -6,6 +6,7 @@ import numpy as np
 from sightline.core.rendering import Array, cells_of, curve, fractal, photograph, ramp
 from sightline.memes.lettering import write, write_lines
 from sightline.memes.painting import (
+    Brush,
     Picture,
     Rng,
     Shape,
@@ -90,42 +91,32 @@ def person(rng: Rng, shape: Shape) -> Picture:
     """A snapshot of somebody: head and shoulders before something out of focus."""
     h, w = shape
     picture = _blurred(rng, shape)
-    x, y, size = w * rng.uniform(0.3, 0.7), h * rng.uniform(0.4, 0.5), h * rng.uniform(0.18, 0.28)
+    at = (w * rng.uniform(0.3, 0.7), h * rng.uniform(0.4, 0.5))
+    brush = Brush(picture, at, h * rng.uniform(0.18, 0.28))
     skin, hair, cloth = (
         tinted(rng, SKIN),
         tinted(rng, palette("2c2018", "5c4028", "c8a068", "8c8c8c", "1c1a1c")),
         tinted(rng, CLOTH),
     )
     if rng.random() < 0.4:
-        oval(picture, (x, y + 0.5 * size), (1.05 * size, 1.5 * size), hair)
-    polygon(
-        picture, np.array([(-2, 5), (-1.8, 1.9), (-0.5, 1.3), (0.5, 1.3), (1.8, 1.9), (2, 5)]) * size + (x, y), cloth
-    )
-    polygon(
-        picture,
-        np.array([(-0.32, 0.6), (0.32, 0.6), (0.4, 1.45), (0, 1.75), (-0.4, 1.45)]) * size + (x, y),
-        lighter(skin, 0.85),
-    )
-    ball(picture, (x, y), (0.76 * size, size), skin)
-    oval(picture, (x, y + 0.06 * size), (0.7 * size, 0.9 * size), skin)
-    oval(picture, (x, y - 0.35 * size), (0.8 * size, 0.72 * size), hair, 0, (180, 360))
+        brush.oval((0, 0.5), (1.05, 1.5), hair)
+    brush.polygon([(-2, 5), (-1.8, 1.9), (-0.5, 1.3), (0.5, 1.3), (1.8, 1.9), (2, 5)], cloth)
+    brush.polygon([(-0.32, 0.6), (0.32, 0.6), (0.4, 1.45), (0, 1.75), (-0.4, 1.45)], lighter(skin, 0.85))
+    brush.ball((0, 0), (0.76, 1), skin)
+    brush.oval((0, 0.06), (0.7, 0.9), skin)
+    brush.oval((0, -0.35), (0.8, 0.72), hair, 0, (180, 360))
     for side in (-1, 1):
-        oval(picture, (x + side * 0.76 * size, y + 0.08 * size), (0.1 * size, 0.18 * size), lighter(skin, 0.9))
-        eye = (x + side * 0.3 * size, y - 0.05 * size)
-        oval(picture, eye, (0.13 * size, 0.075 * size), rgb("f8f4f0"))
-        disc(picture, eye, 0.065 * size, rgb("3c2c20"))
-        line(
-            picture,
-            [(eye[0] - 0.16 * size, eye[1] - 0.17 * size), (eye[0] + 0.16 * size, eye[1] - 0.19 * size)],
-            hair,
-            size / 14,
-        )
-    line(picture, np.array([(0.02, 0), (0.1, 0.28), (-0.03, 0.3)]) * size + (x, y), lighter(skin, 0.75), size / 20)
+        brush.oval((side * 0.76, 0.08), (0.1, 0.18), lighter(skin, 0.9))
+        eye = (side * 0.3, -0.05)
+        brush.oval(eye, (0.13, 0.075), rgb("f8f4f0"))
+        brush.disc(eye, 0.065, rgb("3c2c20"))
+        brush.line([(eye[0] - 0.16, eye[1] - 0.17), (eye[0] + 0.16, eye[1] - 0.19)], hair, 1 / 14)
+    brush.line([(0.02, 0), (0.1, 0.28), (-0.03, 0.3)], lighter(skin, 0.75), 1 / 20)
     mouth = rng.random()
     if mouth < 0.4:
-        oval(picture, (x, y + 0.52 * size), (0.26 * size, 0.16 * size), rgb("7c3030"), 0, (0, 180))
+        brush.oval((0, 0.52), (0.26, 0.16), rgb("7c3030"), 0, (0, 180))
     else:
-        ring(picture, (x, y + 0.42 * size), 0.22 * size, rgb("984c48"), size / 16, (40, 140))
+        brush.ring((0, 0.42), 0.22, rgb("984c48"), 1 / 16, (40, 140))
     return _taken(rng, picture)
 
 

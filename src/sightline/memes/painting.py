@@ -4,6 +4,7 @@ Colours are sRGB, 0 … 255, three numbers; points are (x, y) in px, fractions i
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
 import cv2
@@ -28,6 +29,59 @@ class Lamp(NamedTuple):
     reach: float
     colour: Colour
     strength: float = 1.0
+
+
+@dataclass(frozen=True)
+class Brush:
+    """Paints on ``picture`` in the measure of a figure: its (0, 0) is ``at`` in px, its 1 is ``size`` px, y points down.
+
+    The methods are the functions of this module.
+    """
+
+    picture: Picture
+    at: Any
+    size: float
+
+    def px(self, points: Any) -> Array:
+        """Points (…, 2) of the figure in px of the picture."""
+        return np.asarray(np.asarray(points) * self.size + np.asarray(self.at))
+
+    def to(self, at: Any, size: float = 1.0) -> "Brush":
+        """The brush for a part of the figure, with its origin ``at`` and ``size`` times as large."""
+        return Brush(self.picture, self.px(at), self.size * size)
+
+    def lamp(self, at: Any, reach: float, colour: Colour, strength: float = 1.0) -> Lamp:
+        """A light in the figure."""
+        x, y = self.px(at)
+        return Lamp(x, y, reach * self.size, colour, strength)
+
+    def polygon(self, points: Any, colour: Colour) -> None:  # noqa: D102
+        polygon(self.picture, self.px(points), colour)
+
+    def line(self, points: Any, colour: Colour, width: float = 0) -> None:  # noqa: D102
+        line(self.picture, self.px(points), colour, width * self.size)
+
+    def oval(self, centre: Any, axes: Any, colour: Colour, turn: float = 0, part: Any = (0, 360)) -> None:  # noqa: D102
+        oval(self.picture, self.px(centre), np.asarray(axes) * self.size, colour, turn, part)
+
+    def disc(self, centre: Any, radius: float, colour: Colour) -> None:  # noqa: D102
+        disc(self.picture, self.px(centre), radius * self.size, colour)
+
+    def ring(self, centre: Any, radius: float, colour: Colour, width: float, part: Any = (0, 360)) -> None:  # noqa: D102
+        ring(self.picture, self.px(centre), radius * self.size, colour, width * self.size, part)
+
+    def ball(self, centre: Any, axes: Any, colour: Colour, turn: float = 0) -> None:  # noqa: D102
+        ball(self.picture, self.px(centre), np.asarray(axes) * self.size, colour, turn)
+
+    def box(self, left: float, top: float, right: float, bottom: float, colour: Colour) -> None:  # noqa: D102
+        (x0, y0), (x1, y1) = self.px([(left, top), (right, bottom)])
+        box(self.picture, x0, y0, x1, y1, colour)
+
+    def pill(  # noqa: D102
+        self, left: float, top: float, right: float, bottom: float, colour: Colour, radius: float = 1e9
+    ) -> None:
+        (x0, y0), (x1, y1) = self.px([(left, top), (right, bottom)])
+        pill(self.picture, x0, y0, x1, y1, colour, radius * self.size)
 
 
 def rgb(code: str) -> Array:

@@ -155,7 +155,7 @@ def _shape(longer: int, aspect: float) -> Shape:
 
 def _scene(rng: Rng, game: Game, shape: Shape, hud_share: float) -> Picture:
     painters, shares = zip(*game.scenes, strict=True)
-    picture = pick(rng, painters, shares)(rng, shape)
+    picture: Picture = pick(rng, painters, shares)(rng, shape)
     if rng.random() < hud_share:
         game.hud(rng, picture)
     return picture

@@ -8,16 +8,16 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sightline.core.rendering import Array
+from sightline.memes.crew import ARMOURS, METALS, ORANGE, RED, drone, helmeted_bust, rifle, soldier
 from sightline.memes.game import Game
 from sightline.memes.lettering import write
 from sightline.memes.painting import (
+    Brush,
     Colour,
     Lamp,
     Picture,
     Rng,
     Shape,
-    ball,
     blend,
     bloom,
     box,
@@ -36,7 +36,6 @@ from sightline.memes.painting import (
     polygon,
     relight,
     rgb,
-    ring,
     tinted,
     vignette,
 )
@@ -47,11 +46,6 @@ WORDS = (
     "THE FOUNDRY", "NIGHT SHIFT", "THE WARDEN", "REACTOR LEVEL", "DRILL CREW", "HARD MODE", "SECTOR 9", "THE CRUSHER",
     "SLAG PATROL", "RIVET GUN", "COLD DECK", "THE SIREN",
 )  # fmt: skip
-
-ORANGE = rgb("ff8a1e")
-RED = rgb("ff2a16")
-METALS = palette("4a4d50", "5a5046", "3c4246", "6a4a34", "52565a")
-ARMOURS = palette("4c5648", "5a5048", "3e464e", "6a5a40", "5c3a30", "6e7072")
 
 
 class Hall(NamedTuple):
@@ -292,12 +286,16 @@ def helmet(rng: Rng, shape: Shape) -> Picture:
     if rng.random() < 0.6:
         for _ in range(2):
             small = size * rng.uniform(0.4, 0.6)
-            _bust(rng, picture, rng.uniform(0.1, 0.9) * w, y - 0.2 * size, small, lighter(tinted(rng, ARMOURS), 0.5))
+            helmeted_bust(
+                rng,
+                Brush(picture, (rng.uniform(0.1, 0.9) * w, y - 0.2 * size), small),
+                lighter(tinted(rng, ARMOURS), 0.5),
+            )
         picture = mist(rng, picture, back, 0.35)
-    visor = _bust(rng, picture, x, y, size, tinted(rng, ARMOURS, 0.15))
+    visor = helmeted_bust(rng, Brush(picture, (x, y), size), tinted(rng, ARMOURS, 0.15))
     lamps = [Lamp(x, y, size * 0.8, visor, 0.5)]
-    for side in (-1, 1):
-        lamps.append(Lamp(w * (0.5 + side * 0.6), h * 0.3, h * 0.6, pick(rng, (ORANGE, RED, rgb("a8c8e8"))), 0.9))
+    rim = (pick(rng, (ORANGE, RED, rgb("a8c8e8"))), pick(rng, (ORANGE, RED, rgb("a8c8e8"))))
+    lamps += [Lamp(w * at, h * 0.3, h * 0.6, colour, 0.9) for at, colour in zip((-0.1, 1.1), rim, strict=True)]
     grain(rng, picture, 30, 0.07, 3)
     picture = relight(picture, rgb("c8c8c8") if bright else rgb("585860"), lamps, 0.12)
     if rng.random() < 0.7:
@@ -335,9 +333,9 @@ def terminal(rng: Rng, shape: Shape) -> Picture:
     _panel(picture, 0.56 * w, 0.25 * h, 0.94 * w, 0.9 * h, lighter(back, 1.35 if not light else 0.85))
     kind = rng.integers(3)
     if kind == 0:
-        _bust(rng, picture, 0.75 * w, 0.52 * h, 0.17 * unit, tinted(rng, ARMOURS))
+        helmeted_bust(rng, Brush(picture, (0.75 * w, 0.52 * h), 0.17 * unit), tinted(rng, ARMOURS))
     elif kind == 1:
-        _rifle(picture, (0.62 * w, 0.5 * h), 0.3 * w, tinted(rng, METALS))
+        rifle(Brush(picture, (0.62 * w, 0.5 * h), 0.3 * w), tinted(rng, METALS))
     else:
         middle = np.array([0.75 * w, 0.55 * h])
         turns = np.linspace(0, 2 * np.pi, 7)[:6]
@@ -513,174 +511,18 @@ def _crew(rng: Rng, picture: Picture, view: View, depths: tuple[float, float]) -
         spot, scale = view.spot((rng.uniform(-0.25, 0.25) * z, 0, z))
         if scale:
             tone = 0.35 + 0.5 * np.exp(-z / 20)
-            painter = _drone if rng.random() < 0.25 else _soldier
-            painter(rng, picture, spot, 1.85 * scale, lighter(tinted(rng, ARMOURS, 0.15), tone))
+            painter = drone if rng.random() < 0.25 else soldier
+            painter(rng, Brush(picture, spot, 1.85 * scale), lighter(tinted(rng, ARMOURS, 0.15), tone))
     person = rng.random()
     if person < 0.35:
         colour = lighter(tinted(rng, METALS, 0.2), 0.75)
-        _rifle(picture, (w * rng.uniform(0.55, 0.68), h * rng.uniform(0.82, 0.95)), w * 0.42, colour, towards=True)
+        rifle(
+            Brush(picture, (w * rng.uniform(0.55, 0.68), h * rng.uniform(0.82, 0.95)), w * 0.42), colour, towards=True
+        )
     elif person < 0.6:
         at = np.array([w * rng.uniform(0.3, 0.6), h * rng.uniform(1.0, 1.25)])
-        _soldier(rng, picture, at, h * rng.uniform(0.75, 1.1), lighter(tinted(rng, ARMOURS, 0.15), 0.7))
+        soldier(rng, Brush(picture, at, h * rng.uniform(0.75, 1.1)), lighter(tinted(rng, ARMOURS, 0.15), 0.7))
     return picture
-
-
-def _soldier(rng: Rng, picture: Picture, feet: Array, tall: float, armour: Colour) -> None:
-    """Armoured figure ``tall`` px high; ``feet`` (x, y) is where it stands."""
-    x, y = feet
-    stride = rng.uniform(0.02, 0.12) * tall
-    dark, light = lighter(armour, 0.6), lighter(armour, 1.25)
-    for side in (-1, 1):
-        hip = (x + side * 0.06 * tall, y - 0.48 * tall)
-        knee = (x + side * (0.07 * tall + 0.4 * stride), y - 0.25 * tall)
-        line(picture, [hip, knee, (x + side * (0.06 * tall + stride), y)], dark if side < 0 else armour, 0.1 * tall)
-        line(picture, [(knee[0], knee[1] - 0.03 * tall), (knee[0], knee[1] + 0.03 * tall)], light, 0.11 * tall)
-    polygon(picture, [(x - 0.17 * tall, y - 0.8 * tall), (x + 0.17 * tall, y - 0.8 * tall), (x + 0.11 * tall, y - 0.44 * tall),
-                      (x - 0.11 * tall, y - 0.44 * tall)], armour)  # fmt: skip
-    polygon(picture, [(x - 0.09 * tall, y - 0.76 * tall), (x + 0.09 * tall, y - 0.76 * tall), (x + 0.07 * tall, y - 0.52 * tall),
-                      (x - 0.07 * tall, y - 0.52 * tall)], dark)  # fmt: skip
-    for side in (-1, 1):
-        oval(picture, (x + side * 0.18 * tall, y - 0.77 * tall), (0.075 * tall, 0.06 * tall), light)
-        elbow = (x + side * 0.23 * tall, y - 0.6 * tall)
-        line(
-            picture,
-            [(x + side * 0.18 * tall, y - 0.75 * tall), elbow, (x + 0.06 * tall, y - 0.58 * tall)],
-            armour,
-            0.075 * tall,
-        )
-    if rng.random() < 0.7:
-        _rifle(picture, (x - 0.12 * tall, y - 0.6 * tall), 0.42 * tall, lighter(armour, 0.4))
-    polygon(picture, [(x - 0.075 * tall, y - 0.97 * tall), (x + 0.075 * tall, y - 0.97 * tall), (x + 0.09 * tall, y - 0.88 * tall),
-                      (x + 0.06 * tall, y - 0.81 * tall), (x - 0.06 * tall, y - 0.81 * tall), (x - 0.09 * tall, y - 0.88 * tall)],
-            lighter(armour, 1.1))  # fmt: skip
-    if rng.random() < 0.6:
-        colour = pick(rng, (ORANGE, RED, rgb("8ad8f0")))
-        box(picture, x - 0.055 * tall, y - 0.91 * tall, x + 0.055 * tall, y - 0.88 * tall, colour)
-
-
-def _drone(rng: Rng, picture: Picture, feet: Array, tall: float, armour: Colour) -> None:
-    """A walking machine with one eye."""
-    x, y = feet
-    for side in (-1, 1):
-        line(picture, [(x + side * 0.15 * tall, y - 0.6 * tall), (x + side * 0.38 * tall, y - 0.5 * tall), (x + side * 0.3 * tall, y)],
-             lighter(armour, 0.6), 0.07 * tall)  # fmt: skip
-    polygon(picture, [(x - 0.26 * tall, y - 0.85 * tall), (x + 0.26 * tall, y - 0.85 * tall), (x + 0.32 * tall, y - 0.6 * tall),
-                      (x, y - 0.45 * tall), (x - 0.32 * tall, y - 0.6 * tall)], armour)  # fmt: skip
-    box(picture, x - 0.2 * tall, y - 0.95 * tall, x + 0.1 * tall, y - 0.85 * tall, lighter(armour, 0.75))
-    disc(picture, (x, y - 0.68 * tall), 0.09 * tall, rgb("1a1412"))
-    disc(picture, (x, y - 0.68 * tall), 0.055 * tall, pick(rng, (RED, ORANGE)))
-
-
-def _rifle(picture: Picture, at: tuple[float, float], long: float, colour: Colour, towards: bool = False) -> None:
-    """A weapon from the side or, ``towards`` the scene, as the player holds it."""
-    x, y = at
-    dark, light = lighter(colour, 0.55), lighter(colour, 1.25)
-    if towards:
-        polygon(picture, [(x, y - 0.22 * long), (x + 0.1 * long, y - 0.26 * long), (x + 0.75 * long, y + 0.45 * long),
-                          (x + 0.15 * long, y + 0.5 * long)], colour)  # fmt: skip
-        polygon(picture, [(x, y - 0.22 * long), (x + 0.1 * long, y - 0.26 * long), (x + 0.62 * long, y + 0.2 * long),
-                          (x + 0.5 * long, y + 0.32 * long)], light)  # fmt: skip
-        polygon(picture, [(x - 0.05 * long, y - 0.3 * long), (x + 0.02 * long, y - 0.33 * long), (x + 0.14 * long, y - 0.18 * long),
-                          (x + 0.05 * long, y - 0.12 * long)], dark)  # fmt: skip
-        oval(picture, (x + 0.3 * long, y + 0.28 * long), (0.13 * long, 0.1 * long), rgb("2e2a28"), 30)
-        disc(picture, (x + 0.28 * long, y + 0.02 * long), 0.02 * long, ORANGE)
-        return
-    box(picture, x, y - 0.06 * long, x + 0.55 * long, y + 0.06 * long, colour)
-    box(picture, x + 0.5 * long, y - 0.03 * long, x + long, y + 0.02 * long, dark)
-    box(picture, x + 0.08 * long, y - 0.12 * long, x + 0.38 * long, y - 0.06 * long, light)
-    polygon(
-        picture,
-        [
-            (x + 0.28 * long, y),
-            (x + 0.4 * long, y),
-            (x + 0.46 * long, y + 0.24 * long),
-            (x + 0.34 * long, y + 0.24 * long),
-        ],
-        dark,
-    )
-    polygon(
-        picture,
-        [(x, y), (x + 0.1 * long, y), (x + 0.03 * long, y + 0.2 * long), (x - 0.07 * long, y + 0.2 * long)],
-        dark,
-    )
-
-
-def _bust(rng: Rng, picture: Picture, x: float, y: float, size: float, armour: Colour) -> Array:
-    """Head and shoulders; ``size`` is half the helmet's height. Gives the visor's colour."""
-    dark, light = lighter(armour, 0.55), lighter(armour, 1.3)
-    turn = rng.normal(0, 0.12)
-    polygon(picture, [(x - 2.3 * size, y + 4 * size), (x - 2.1 * size, y + 1.5 * size), (x - 0.9 * size, y + 0.9 * size),
-                      (x + 0.9 * size, y + 0.9 * size), (x + 2.1 * size, y + 1.5 * size), (x + 2.3 * size, y + 4 * size)], dark)  # fmt: skip
-    for side in (-1, 1):
-        ball(picture, (x + side * 1.75 * size, y + 1.6 * size), (0.75 * size, 0.6 * size), armour, side * 20)
-        ring(picture, (x + side * 1.75 * size, y + 1.6 * size), 0.4 * size, light, size / 14, (180, 300))
-    polygon(
-        picture,
-        [
-            (x - 0.9 * size, y + 1.5 * size),
-            (x + 0.9 * size, y + 1.5 * size),
-            (x + 0.6 * size, y + 3 * size),
-            (x - 0.6 * size, y + 3 * size),
-        ],
-        armour,
-    )
-    box(picture, x - 0.5 * size, y + 0.6 * size, x + 0.5 * size, y + 1.3 * size, lighter(dark, 0.7))
-    skull = np.array(
-        [
-            (-0.75, -0.75),
-            (-0.4, -1.05),
-            (0.4, -1.05),
-            (0.75, -0.75),
-            (0.85, 0.1),
-            (0.5, 0.85),
-            (-0.5, 0.85),
-            (-0.85, 0.1),
-        ]
-    )
-    skull = skull + (turn, 0)
-    polygon(picture, skull * size + (x, y), armour)
-    polygon(picture, skull[[0, 1, 2, 3]] * size * (0.9, 0.92) + (x, y), light)
-    visor: Array = pick(rng, (ORANGE, RED, rgb("7adcf0"), rgb("ffd070")))
-    middle = x + 1.6 * turn * size
-    style = rng.integers(3)
-    if style == 0:
-        shape = np.array([(-0.62, -0.3), (0.62, -0.3), (0.5, 0.12), (0.12, 0.2), (-0.12, 0.2), (-0.5, 0.12)])
-        polygon(picture, shape * size * 1.12 + (middle, y), rgb("15110f"))
-        polygon(picture, shape * size + (middle, y), visor)
-        polygon(
-            picture,
-            shape[:2].tolist() * 1
-            and (np.array([(-0.5, -0.24), (0.1, -0.24), (-0.1, -0.05), (-0.48, -0.05)]) * size + (middle, y)),
-            lighter(visor, 1.8),
-        )
-    elif style == 1:
-        for side in (-1, 1):
-            disc(picture, (middle + side * 0.36 * size, y - 0.1 * size), 0.27 * size, rgb("15110f"))
-            disc(picture, (middle + side * 0.36 * size, y - 0.1 * size), 0.2 * size, visor)
-            disc(picture, (middle + side * 0.3 * size, y - 0.17 * size), 0.06 * size, lighter(visor, 1.9))
-    else:
-        box(picture, middle - 0.62 * size, y - 0.22 * size, middle + 0.62 * size, y + 0.02 * size, rgb("15110f"))
-        box(picture, middle - 0.55 * size, y - 0.15 * size, middle + 0.55 * size, y - 0.06 * size, visor)
-    # Breathing gear, seams and scratches.
-    ball(picture, (middle, y + 0.52 * size), (0.3 * size, 0.24 * size), dark)
-    for k in range(-2, 3):
-        line(
-            picture,
-            [(middle + k * 0.09 * size, y + 0.4 * size), (middle + k * 0.09 * size, y + 0.64 * size)],
-            rgb("14110f"),
-            size / 24,
-        )
-    line(
-        picture,
-        [(middle + 0.3 * size, y + 0.55 * size), (x + 0.9 * size, y + 0.9 * size), (x + 1.2 * size, y + 1.8 * size)],
-        lighter(dark, 0.7),
-        size / 6,
-    )
-    line(picture, [(x + turn * size, y - 1.02 * size), (middle, y - 0.35 * size)], dark, size / 20)
-    for _ in range(6):
-        start = np.array([x, y]) + rng.uniform(-0.7, 0.7, 2) * size
-        line(picture, [start, start + rng.normal(0, 0.15, 2) * size], light, 1)
-    return visor
 
 
 def _panel(picture: Picture, left: float, top: float, right: float, bottom: float, colour: Colour) -> None:

@@ -9,12 +9,11 @@ from sightline.core.rendering import Array
 from sightline.memes.game import Game
 from sightline.memes.lettering import write
 from sightline.memes.painting import (
+    Brush,
     Colour,
-    Lamp,
     Picture,
     Rng,
     Shape,
-    ball,
     blend,
     bloom,
     box,
@@ -27,7 +26,6 @@ from sightline.memes.painting import (
     lighter,
     line,
     mist,
-    oval,
     palette,
     pick,
     polygon,
@@ -135,34 +133,22 @@ def cowl(rng: Rng, shape: Shape) -> Picture:
     back = blend(light, rgb("2c2c34"), rng.uniform(0.5, 0.9))
     picture = gradient(shape, lighter(back, 0.5), back, lighter(back, 0.4))
     grain(rng, picture, 4, 0.22, 4)
-    x, y, size = w * rng.uniform(0.35, 0.65), h * rng.uniform(0.42, 0.55), h * rng.uniform(0.2, 0.32)
+    at = (w * rng.uniform(0.35, 0.65), h * rng.uniform(0.42, 0.55))
+    brush = Brush(picture, at, h * rng.uniform(0.2, 0.32))
     robe = tinted(rng, palette("3c3440", "4c3430", "343c3c", "5c5448"))
-    polygon(
-        picture,
-        np.array([(-2.4, 4), (-1.7, 1.4), (-1.05, -0.4), (0, -1.5), (1.05, -0.4), (1.7, 1.4), (2.4, 4)]) * size
-        + (x, y),
-        robe,
-    )
-    polygon(
-        picture,
-        np.array([(-0.7, 0.9), (-0.8, -0.2), (0, -1.05), (0.8, -0.2), (0.7, 0.9), (0, 1.3)]) * size + (x, y),
-        rgb("0c0a0e"),
-    )
+    brush.polygon([(-2.4, 4), (-1.7, 1.4), (-1.05, -0.4), (0, -1.5), (1.05, -0.4), (1.7, 1.4), (2.4, 4)], robe)
+    brush.polygon([(-0.7, 0.9), (-0.8, -0.2), (0, -1.05), (0.8, -0.2), (0.7, 0.9), (0, 1.3)], rgb("0c0a0e"))
     if rng.random() < 0.7:
         bone = rgb("d8d0b8")
-        ball(picture, (x, y), (0.6 * size, 0.66 * size), bone)
-        polygon(
-            picture,
-            np.array([(-0.36, 0.4), (0.36, 0.4), (0.28, 0.95), (-0.28, 0.95)]) * size + (x, y),
-            lighter(bone, 0.85),
-        )
+        brush.ball((0, 0), (0.6, 0.66), bone)
+        brush.polygon([(-0.36, 0.4), (0.36, 0.4), (0.28, 0.95), (-0.28, 0.95)], lighter(bone, 0.85))
         for k in np.linspace(-0.24, 0.24, 5):
-            line(picture, np.array([(k, 0.66), (k, 0.9)]) * size + (x, y), rgb("2c2420"), size / 18)
-        polygon(picture, np.array([(-0.09, 0.4), (0.09, 0.4), (0, 0.2)]) * size + (x, y), rgb("1c1614"))
+            brush.line([(k, 0.66), (k, 0.9)], rgb("2c2420"), 1 / 18)
+        brush.polygon([(-0.09, 0.4), (0.09, 0.4), (0, 0.2)], rgb("1c1614"))
     for side in (-1, 1):
-        oval(picture, (x + side * 0.26 * size, y + 0.02 * size), (0.18 * size, 0.2 * size), rgb("0c0a0e"))
-        disc(picture, (x + side * 0.26 * size, y + 0.03 * size), 0.09 * size, lighter(light, 1.3))
-    lamps = [Lamp(x + side * 0.26 * size, y, 0.7 * size, light, 0.7) for side in (-1, 1)]
+        brush.oval((side * 0.26, 0.02), (0.18, 0.2), rgb("0c0a0e"))
+        brush.disc((side * 0.26, 0.03), 0.09, lighter(light, 1.3))
+    lamps = [brush.lamp((side * 0.26, 0), 0.7, light, 0.7) for side in (-1, 1)]
     return _finished(rng, relight(picture, rgb("a0a0a8"), lamps, 0.15), light)
 
 
@@ -389,46 +375,29 @@ def _haunt(rng: Rng, picture: Picture, view: View, light: Colour) -> Picture:
     for _ in range(rng.integers(0, 4)):
         z = rng.uniform(4, 14)
         (x, y), scale = view.spot((rng.uniform(-0.25, 0.25) * z, 0, z))
-        tall, bone = 1.8 * scale, blend(rgb("c8c0a8"), light, 0.2) * (0.35 + 0.4 * np.exp(-z / 10))
-        for side in (-1, 1):
-            line(
-                picture,
-                [(x, y - 0.5 * tall), (x + side * 0.07 * tall, y - 0.25 * tall), (x + side * 0.08 * tall, y)],
-                bone,
-                0.035 * tall,
-            )
-            line(
-                picture,
-                [
-                    (x, y - 0.78 * tall),
-                    (x + side * 0.16 * tall, y - 0.6 * tall),
-                    (x + side * 0.2 * tall, y - 0.42 * tall),
-                ],
-                bone,
-                0.03 * tall,
-            )
-        line(picture, [(x, y - 0.5 * tall), (x, y - 0.82 * tall)], bone, 0.04 * tall)
-        for k in range(4):
-            line(
-                picture,
-                [(x - 0.09 * tall, y - (0.6 + 0.05 * k) * tall), (x + 0.09 * tall, y - (0.6 + 0.05 * k) * tall)],
-                bone,
-                0.02 * tall,
-            )
-        ball(picture, (x, y - 0.89 * tall), (0.07 * tall, 0.08 * tall), bone)
-    if rng.random() < 0.35:
-        x, y, tall = w * rng.uniform(0.4, 0.6), h * 1.02, h * rng.uniform(0.45, 0.65)
-        robe = tinted(rng, palette("3c3440", "4c3c30", "2c3438"))
-        polygon(picture, np.array([(-0.24, 0), (-0.16, -0.7), (0, -1), (0.16, -0.7), (0.24, 0)]) * tall + (x, y), robe)
-        line(picture, np.array([(0.2, -0.5), (0.42, -0.95)]) * tall + (x, y), rgb("a8acb4"), 0.035 * tall)
-    elif rng.random() < 0.4:
-        polygon(
-            picture,
-            np.array([(0.66, 1.05), (0.56, 0.35), (0.58, 0.3), (0.62, 0.36), (0.73, 1.05)]) * (w, h),
-            rgb("8c9098"),
+        _skeleton(
+            Brush(picture, (x, y), 1.8 * scale), blend(rgb("c8c0a8"), light, 0.2) * (0.35 + 0.4 * np.exp(-z / 10))
         )
-        line(picture, np.array([(0.6, 0.88), (0.78, 0.84)]) * (w, h), rgb("5c4428"), 0.035 * h)
+    if rng.random() < 0.35:
+        brush = Brush(picture, (w * rng.uniform(0.4, 0.6), h * 1.02), h * rng.uniform(0.45, 0.65))
+        robe = tinted(rng, palette("3c3440", "4c3c30", "2c3438"))
+        brush.polygon([(-0.24, 0), (-0.16, -0.7), (0, -1), (0.16, -0.7), (0.24, 0)], robe)
+        brush.line([(0.2, -0.5), (0.42, -0.95)], rgb("a8acb4"), 0.035)
+    elif rng.random() < 0.4:
+        blade = np.array([(0.66, 1.05), (0.56, 0.35), (0.58, 0.3), (0.62, 0.36), (0.73, 1.05)])
+        polygon(picture, blade * (w, h), rgb("8c9098"))
+        line(picture, [(0.6 * w, 0.88 * h), (0.78 * w, 0.84 * h)], rgb("5c4428"), 0.035 * h)
     return picture
+
+
+def _skeleton(brush: Brush, bone: Colour) -> None:
+    for side in (-1, 1):
+        brush.line([(0, -0.5), (side * 0.07, -0.25), (side * 0.08, 0)], bone, 0.035)
+        brush.line([(0, -0.78), (side * 0.16, -0.6), (side * 0.2, -0.42)], bone, 0.03)
+    brush.line([(0, -0.5), (0, -0.82)], bone, 0.04)
+    for k in range(4):
+        brush.line([(-0.09, -0.6 - 0.05 * k), (0.09, -0.6 - 0.05 * k)], bone, 0.02)
+    brush.ball((0, -0.89), (0.07, 0.08), bone)
 
 
 def _dead_tree(rng: Rng, picture: Picture, foot: tuple[float, float], tall: float) -> None:
