@@ -66,11 +66,16 @@ def hero(rng: Rng, shape: Shape) -> Picture:
 def vista(rng: Rng, shape: Shape) -> Picture:
     """A wide land with isles in the sky, towers and a hero from behind."""
     h, w = shape
-    above, below, grass = pick(rng, (
-        (rgb("3c8ce0"), rgb("d8f0f8"), rgb("68b860")), (rgb("6c5cb8"), rgb("f8c0a0"), rgb("609868")),
-        (rgb("14204c"), rgb("4c6ca8"), rgb("3c7468")), (rgb("80a8c8"), rgb("eef4f8"), rgb("c8d8e4")),
-        (rgb("e8a058"), rgb("fbe4b8"), rgb("b89c4c")),
-    ))  # fmt: skip
+    above, below, grass = pick(
+        rng,
+        (
+            (rgb("3c8ce0"), rgb("d8f0f8"), rgb("68b860")),
+            (rgb("6c5cb8"), rgb("f8c0a0"), rgb("609868")),
+            (rgb("14204c"), rgb("4c6ca8"), rgb("3c7468")),
+            (rgb("80a8c8"), rgb("eef4f8"), rgb("c8d8e4")),
+            (rgb("e8a058"), rgb("fbe4b8"), rgb("b89c4c")),
+        ),
+    )
     picture = gradient(shape, above, below, below)
     for _ in range(rng.integers(2, 6)):
         x, y, size = rng.uniform(0, w), rng.uniform(0.05, 0.5) * h, rng.uniform(0.05, 0.16) * h

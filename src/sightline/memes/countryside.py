@@ -25,17 +25,34 @@ class Season(NamedTuple):
 GREENS = palette("4c9c48", "66b454", "3c8450", "88c058")
 SEASONS = {
     "summer": Season((rgb("58b4f0"), rgb("c8ecf8")), rgb("7cc85a"), GREENS, rgb("ffffff")),
-    "spring": Season((rgb("8ccaf0"), rgb("f4e8f0")), rgb("98d470"), palette("f4a8c4", "f8c8d8", "e890b4", "8cc868"),
-                     rgb("fffaf6"), rgb("f8c0d4")),
-    "autumn": Season((rgb("88aed0"), rgb("f0d8b0")), rgb("b4a04c"), palette("d87030", "e0a038", "b04a2c", "c88a3c"),
-                     rgb("fff0dc"), rgb("d88038")),
-    "winter": Season((rgb("98b0c4"), rgb("dce4ea")), rgb("e4ecf2"), palette("4c7468", "e8eef2", "5c8478", "c8d8dc"),
-                     rgb("eef2fa"), rgb("ffffff")),
+    "spring": Season(
+        (rgb("8ccaf0"), rgb("f4e8f0")),
+        rgb("98d470"),
+        palette("f4a8c4", "f8c8d8", "e890b4", "8cc868"),
+        rgb("fffaf6"),
+        rgb("f8c0d4"),
+    ),
+    "autumn": Season(
+        (rgb("88aed0"), rgb("f0d8b0")),
+        rgb("b4a04c"),
+        palette("d87030", "e0a038", "b04a2c", "c88a3c"),
+        rgb("fff0dc"),
+        rgb("d88038"),
+    ),
+    "winter": Season(
+        (rgb("98b0c4"), rgb("dce4ea")),
+        rgb("e4ecf2"),
+        palette("4c7468", "e8eef2", "5c8478", "c8d8dc"),
+        rgb("eef2fa"),
+        rgb("ffffff"),
+    ),
     "dusk": Season((rgb("5c4c90"), rgb("f8a060")), rgb("7c9c54"), GREENS, rgb("c89a98")),
     "night": Season((rgb("101c48"), rgb("34508c")), rgb("68a858"), GREENS, rgb("4c5a98")),
     "rain": Season((rgb("58626e"), rgb("8c98a0")), rgb("6c9860"), GREENS, rgb("94a0a8"), rgb("b4c4cc"), rain=True),
-    "winter night": Season((rgb("0c1430"), rgb("28385c")), rgb("dce8f4"), palette("3c6458", "d0dce8"), rgb("4c5880"), rgb("d0d8e8")),
-}  # fmt: skip
+    "winter night": Season(
+        (rgb("0c1430"), rgb("28385c")), rgb("dce8f4"), palette("3c6458", "d0dce8"), rgb("4c5880"), rgb("d0d8e8")
+    ),
+}
 
 
 def house(rng: Rng, brush: Brush, season: Season) -> list[Lamp]:

@@ -36,8 +36,15 @@ CLOTH = palette("2c3c5c", "8c3434", "3c4c3c", "d8d4cc", "1c1c20", "5c7ca0", "c8a
 def landscape(rng: Rng, shape: Shape) -> Picture:
     """A photo of ridges, a lake or the sea under a sky."""
     h, w = shape
-    above, below = pick(rng, ((rgb("4c84c0"), rgb("dce8ec")), (rgb("54406c"), rgb("f8b070")), (rgb("8c949c"), rgb("d0d0cc")),
-                              (rgb("141c30"), rgb("3c4860"))))  # fmt: skip
+    above, below = pick(
+        rng,
+        (
+            (rgb("4c84c0"), rgb("dce8ec")),
+            (rgb("54406c"), rgb("f8b070")),
+            (rgb("8c949c"), rgb("d0d0cc")),
+            (rgb("141c30"), rgb("3c4860")),
+        ),
+    )
     picture = gradient(shape, above, below, below)
     cloud = np.clip(0.4 * fractal(rng, shape, rng.uniform(2, 5), 5) + rng.uniform(-0.5, 0.2), 0, 0.9)
     picture = np.asarray(picture + (blend(below, rgb("ffffff"), 0.6) - picture) * cloud[..., None], np.uint8)
@@ -305,8 +312,15 @@ def post(rng: Rng, shape: Shape) -> Picture:
         rgb("788490"),
         anchor="left",
     )
-    words = pick(rng, (("nobody:", "absolutely nobody:", "me at 3 am:"), ("my plan for today:", "1. coffee", "2. more coffee"),
-                       ("is it too early", "to call it a day?"), ("I asked for a sign", "and it fell on me")))  # fmt: skip
+    words = pick(
+        rng,
+        (
+            ("nobody:", "absolutely nobody:", "me at 3 am:"),
+            ("my plan for today:", "1. coffee", "2. more coffee"),
+            ("is it too early", "to call it a day?"),
+            ("I asked for a sign", "and it fell on me"),
+        ),
+    )
     write_lines(picture, words, (0.08 * w, 0.42 * h), 0.075 * unit, ink, "plain", fit=0.85 * w)
     for k in range(4):
         ring(picture, ((0.15 + 0.22 * k) * w, 0.9 * h), 0.025 * unit, rgb("788490"), 1)

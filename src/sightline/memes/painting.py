@@ -33,7 +33,7 @@ class Lamp(NamedTuple):
 
 @dataclass(frozen=True)
 class Brush:
-    """Paints on ``picture`` in the measure of a figure: its (0, 0) is ``at`` in px, its 1 is ``size`` px, y points down.
+    """Paints on ``picture`` in the measure of a figure: its (0, 0) is ``at`` in px, its 1 is ``size`` px, y goes down.
 
     The methods are the functions of this module.
     """

@@ -44,8 +44,8 @@ from sightline.memes.painting import (
 
 TITLE = "PLUMBLE HOLLOW"
 WORDS = (
-    "THE NEIGHBOURS", "TURNIP DAY", "THE POND", "MY HOUSE LOAN", "BUG SEASON", "THE TEA SHOP", "MAYOR BUN", "FISHING",
-    "THE BERRY FAIR", "MY GARDEN", "LAMP NIGHT", "THE LITTLE SHOP",
+    "THE NEIGHBOURS", "TURNIP DAY", "THE POND", "MY HOUSE LOAN", "BUG SEASON", "THE TEA SHOP", "MAYOR BUN",
+    "FISHING", "THE BERRY FAIR", "MY GARDEN", "LAMP NIGHT", "THE LITTLE SHOP",
 )  # fmt: skip
 
 
@@ -237,8 +237,14 @@ def pockets(rng: Rng, shape: Shape) -> Picture:
     ink = rgb("6c5440") if not night else rgb("f4ead8")
     pill(picture, 0.06 * w, 0.08 * h, 0.94 * w, 0.94 * h, sheet, 0.12 * unit)
     pill(picture, 0.3 * w, 0.02 * h, 0.7 * w, 0.15 * h, tinted(rng, ROOFS))
-    write(picture, pick(rng, ("Pockets", "Catalogue", "Recipes", "Mail", "Critters")), (0.5 * w, 0.085 * h), 0.065 * unit,
-          rgb("fffaf0"), "friendly")  # fmt: skip
+    write(
+        picture,
+        pick(rng, ("Pockets", "Catalogue", "Recipes", "Mail", "Critters")),
+        (0.5 * w, 0.085 * h),
+        0.065 * unit,
+        rgb("fffaf0"),
+        "friendly",
+    )
     if rng.random() < 0.6:
         across, down = int(rng.integers(5, 9)), int(rng.integers(2, 5))
         for row in range(down):
@@ -249,8 +255,15 @@ def pockets(rng: Rng, shape: Shape) -> Picture:
                 if rng.random() < 0.8:
                     thing(rng, Brush(picture, at, 0.7 * size))
     else:
-        lines = ["Dear neighbour,", "the pears are ripe and the", "pond is full of carp again.", "Come round for tea on", "Sunday, and bring a shovel!",
-                 "", "Your friend, " + pick(rng, ("Mossy", "Pip", "Bertie", "Olga"))]  # fmt: skip
+        lines = [
+            "Dear neighbour,",
+            "the pears are ripe and the",
+            "pond is full of carp again.",
+            "Come round for tea on",
+            "Sunday, and bring a shovel!",
+            "",
+            "Your friend, " + pick(rng, ("Mossy", "Pip", "Bertie", "Olga")),
+        ]
         write_lines(picture, lines, (0.13 * w, 0.26 * h), 0.055 * unit, ink, "friendly", fit=0.55 * w)
         neighbour(rng, Brush(picture, (0.8 * w, 0.95 * h), 0.5 * unit))
     return picture
@@ -400,8 +413,15 @@ def _bubble(rng: Rng, picture: Picture) -> None:
         "friendly",
         fit=0.16 * w,
     )
-    words = pick(rng, (("Oh, hello there!", "Seen any carp today?"), ("The fair is on Sunday,", "bring a turnip, pal!"),
-                       ("I baked you a pie.", "It is only a bit burnt."), ("What a fine hat!", "May I have it?")))  # fmt: skip
+    words = pick(
+        rng,
+        (
+            ("Oh, hello there!", "Seen any carp today?"),
+            ("The fair is on Sunday,", "bring a turnip, pal!"),
+            ("I baked you a pie.", "It is only a bit burnt."),
+            ("What a fine hat!", "May I have it?"),
+        ),
+    )
     write_lines(picture, words, (0.17 * w, 0.79 * h), 0.05 * h, rgb("6c5440"), "friendly", fit=0.66 * w)
 
 

@@ -45,12 +45,18 @@ GAME_SHARES = (0.45, 0.16, 0.18, 0.14, 0.07)
 FAR_KINDS = ("photo", "meme", "chart", "text-only")
 FAR_SHARES = (0.4, 0.34, 0.13, 0.13)
 
-TOPS = ("WHEN YOU FINALLY", "ME EXPLAINING", "NOBODY:", "ONE DOES NOT SIMPLY", "MY FACE WHEN", "HOURS 1 TO 100 OF", "WHAT I SEE IN",
-        "NOT SURE IF", "THEY SAID", "DAY 47 OF", "I CAME FOR", "STILL WAITING FOR", "HOW IT FEELS:")  # fmt: skip
-BOTTOMS = ("BEAT {}", "SKIP {}", "{} AGAIN?", "I BLAME {}", "ONE MORE ROUND", "WORTH IT", "{} FOREVER", "NEVER AGAIN", "AND THEN {}",
-           "JUST {} THINGS", "SEND HELP", "{} BE LIKE")  # fmt: skip
-CLICKS = ("PART {}", "TOP {}", "REVIEW", "EPISODE {}", "NEW UPDATE!", "SECRET ENDING", "{} TIPS", "WORTH IT?", "NO WAY...", "FIRST LOOK",
-          "TRAILER", "100% GUIDE", "LIVE", "SPEEDRUN")  # fmt: skip
+TOPS = (
+    "WHEN YOU FINALLY", "ME EXPLAINING", "NOBODY:", "ONE DOES NOT SIMPLY", "MY FACE WHEN", "HOURS 1 TO 100 OF",
+    "WHAT I SEE IN", "NOT SURE IF", "THEY SAID", "DAY 47 OF", "I CAME FOR", "STILL WAITING FOR", "HOW IT FEELS:",
+)  # fmt: skip
+BOTTOMS = (
+    "BEAT {}", "SKIP {}", "{} AGAIN?", "I BLAME {}", "ONE MORE ROUND", "WORTH IT", "{} FOREVER", "NEVER AGAIN",
+    "AND THEN {}", "JUST {} THINGS", "SEND HELP", "{} BE LIKE",
+)  # fmt: skip
+CLICKS = (
+    "PART {}", "TOP {}", "REVIEW", "EPISODE {}", "NEW UPDATE!", "SECRET ENDING", "{} TIPS", "WORTH IT?",
+    "NO WAY...", "FIRST LOOK", "TRAILER", "100% GUIDE", "LIVE", "SPEEDRUN",
+)  # fmt: skip
 SITES = ("memepile.example", "@dailypix", "gamegrab", "pixelpost", "via lolboard", "clipstash.tv")
 LOUD = palette("ffe11a", "ff3b30", "ffffff", "37e05a", "2ab4ff", "ff8c1a", "d04cff")
 

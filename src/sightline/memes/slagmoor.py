@@ -43,8 +43,8 @@ from sightline.memes.solids import Bulb, Set, View, Weather, paint
 
 TITLE = "SLAGMOOR"
 WORDS = (
-    "THE FOUNDRY", "NIGHT SHIFT", "THE WARDEN", "REACTOR LEVEL", "DRILL CREW", "HARD MODE", "SECTOR 9", "THE CRUSHER",
-    "SLAG PATROL", "RIVET GUN", "COLD DECK", "THE SIREN",
+    "THE FOUNDRY", "NIGHT SHIFT", "THE WARDEN", "REACTOR LEVEL", "DRILL CREW", "HARD MODE", "SECTOR 9",
+    "THE CRUSHER", "SLAG PATROL", "RIVET GUN", "COLD DECK", "THE SIREN",
 )  # fmt: skip
 
 
@@ -316,8 +316,15 @@ def terminal(rng: Rng, shape: Shape) -> Picture:
         picture = gradient(shape, lighter(back, 1.15), back)
         grain(rng, picture, 8, 0.03)
     accent = pick(rng, (ORANGE, RED, rgb("7ec0b0")))
-    write(picture, pick(rng, ("LOADOUT", "BRIEFING", "SETTINGS", "CREW", "MISSION FAILED", "ARMOURY")), (0.06 * w, 0.11 * h),
-          0.075 * unit, ink, "stencil", anchor="left")  # fmt: skip
+    write(
+        picture,
+        pick(rng, ("LOADOUT", "BRIEFING", "SETTINGS", "CREW", "MISSION FAILED", "ARMOURY")),
+        (0.06 * w, 0.11 * h),
+        0.075 * unit,
+        ink,
+        "stencil",
+        anchor="left",
+    )
     line(picture, [(0.06 * w, 0.185 * h), (0.94 * w, 0.185 * h)], accent, h / 90)
     rows = int(rng.integers(4, 9))
     chosen = int(rng.integers(rows))
@@ -325,8 +332,23 @@ def terminal(rng: Rng, shape: Shape) -> Picture:
         y = h * (0.27 + 0.66 * row / rows)
         if row == chosen:
             _panel(picture, 0.05 * w, y - 0.035 * h, 0.5 * w, y + 0.035 * h, accent)
-        entry = pick(rng, ("RIVET GUN MK2", "PLASMA CUTTER", "FRAG CHARGE", "ARC WELDER", "FIELD KIT", "DEPLOY", "RESUME",
-                           "AUDIO", "GAMMA", "QUIT TO DECK", "EXO FRAME", "SCANNER"))  # fmt: skip
+        entry = pick(
+            rng,
+            (
+                "RIVET GUN MK2",
+                "PLASMA CUTTER",
+                "FRAG CHARGE",
+                "ARC WELDER",
+                "FIELD KIT",
+                "DEPLOY",
+                "RESUME",
+                "AUDIO",
+                "GAMMA",
+                "QUIT TO DECK",
+                "EXO FRAME",
+                "SCANNER",
+            ),
+        )
         colour = rgb("16120c") if row == chosen else ink
         write(picture, entry, (0.07 * w, y), 0.04 * unit, colour, "technical", anchor="left", fit=0.34 * w)
         write(picture, str(rng.integers(1, 400)), (0.48 * w, y), 0.04 * unit, colour, "technical", anchor="right")
@@ -356,10 +378,21 @@ def hud(rng: Rng, picture: Picture) -> None:
         for k in range(10):
             x = left + k * 0.019 * w
             tone = colour if k < 10 * share else lighter(colour, 0.3)
-            polygon(picture, np.array([(x + 2, low - 0.03 * h), (x + 0.016 * w + 2, low - 0.03 * h), (x + 0.016 * w, low),
-                                       (x, low)]) - (0, row * 0.045 * h), tone)  # fmt: skip
-    write(picture, f"{rng.integers(4, 60)}/{rng.integers(20, 400)}", (0.96 * w, 0.9 * h), 0.06 * h, rgb("e8e4dc"), "stencil",
-          anchor="right")  # fmt: skip
+            polygon(
+                picture,
+                np.array([(x + 2, low - 0.03 * h), (x + 0.016 * w + 2, low - 0.03 * h), (x + 0.016 * w, low), (x, low)])
+                - (0, row * 0.045 * h),
+                tone,
+            )
+    write(
+        picture,
+        f"{rng.integers(4, 60)}/{rng.integers(20, 400)}",
+        (0.96 * w, 0.9 * h),
+        0.06 * h,
+        rgb("e8e4dc"),
+        "stencil",
+        anchor="right",
+    )
     if rng.random() < 0.6:
         middle, size = np.array([0.5 * w, 0.5 * h]), 0.022 * h
         for turn in range(4):
@@ -398,8 +431,15 @@ def logo(rng: Rng, picture: Picture) -> None:
     line(picture, [(x - wide / 2, y + 0.12 * size), (x + wide / 2, y - 0.02 * size)], rgb("14100e"), max(1, size / 18))
     if rng.random() < 0.6:
         box(picture, x - wide / 2, y + 0.85 * size, x + wide / 2, y + 1.0 * size, colour)
-        write(picture, pick(rng, ("NIGHT SHIFT", "II", "COLD DECK", "REDUX")), (x, y + 1.35 * size), 0.32 * size, colour, "technical",
-              outline=rgb("14100e"))  # fmt: skip
+        write(
+            picture,
+            pick(rng, ("NIGHT SHIFT", "II", "COLD DECK", "REDUX")),
+            (x, y + 1.35 * size),
+            0.32 * size,
+            colour,
+            "technical",
+            outline=rgb("14100e"),
+        )
 
 
 SLAGMOOR = Game(
@@ -414,12 +454,27 @@ def _blast_door(rng: Rng, things: Set, wide: float, tall: float, deep: float, ha
         colour = rgb("c89a20") if k % 2 else rgb("22201c")
         x = -wide / 2 + wide * k / bars
         step = wide / bars
-        things.quad([(x, 0.9, deep - 0.05), (x + step, 0.9, deep - 0.05), (x + step, 1.25, deep - 0.05),
-                     (x, 1.25, deep - 0.05)], colour)  # fmt: skip
+        things.quad(
+            [
+                (x, 0.9, deep - 0.05),
+                (x + step, 0.9, deep - 0.05),
+                (x + step, 1.25, deep - 0.05),
+                (x, 1.25, deep - 0.05),
+            ],
+            colour,
+        )
     light = pick(rng, (RED, rgb("60e070"), ORANGE))
     half = 0.12 * wide
-    things.quad([(-half, tall - 0.6, deep - 0.1), (half, tall - 0.6, deep - 0.1), (half, tall - 0.35, deep - 0.1),
-                 (-half, tall - 0.35, deep - 0.1)], light, glows=True)  # fmt: skip
+    things.quad(
+        [
+            (-half, tall - 0.6, deep - 0.1),
+            (half, tall - 0.6, deep - 0.1),
+            (half, tall - 0.35, deep - 0.1),
+            (-half, tall - 0.35, deep - 0.1),
+        ],
+        light,
+        glows=True,
+    )
 
 
 def _building(rng: Rng, things: Set, x: float, z: float, cover: Colour | None) -> None:

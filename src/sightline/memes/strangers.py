@@ -68,8 +68,15 @@ def crypt(rng: Rng, shape: Shape) -> Picture:
                     np.array([np.cos(t), np.sin(t)]) * (abs(edge), tall * 0.28) for t in (k * 0.262, (k + 1) * 0.262)
                 )
                 side = np.sign(x)
-                things.quad([(side * a[0], tall * 0.7 + a[1], z - 0.3), (side * b[0], tall * 0.7 + b[1], z - 0.3),
-                             (side * b[0], tall * 0.7 + b[1] + 0.35, z - 0.3), (side * a[0], tall * 0.7 + a[1] + 0.35, z - 0.3)], lighter(stone, 0.95))  # fmt: skip
+                things.quad(
+                    [
+                        (side * a[0], tall * 0.7 + a[1], z - 0.3),
+                        (side * b[0], tall * 0.7 + b[1], z - 0.3),
+                        (side * b[0], tall * 0.7 + b[1] + 0.35, z - 0.3),
+                        (side * a[0], tall * 0.7 + a[1] + 0.35, z - 0.3),
+                    ],
+                    lighter(stone, 0.95),
+                )
             if rng.random() < 0.6:
                 at = (edge * 0.86, tall * 0.42, z)
                 things.block(at, (0.16, 0.34, 0.16), lighter(light, 1.6))
@@ -87,8 +94,16 @@ def crypt(rng: Rng, shape: Shape) -> Picture:
 def castle(rng: Rng, shape: Shape) -> Picture:
     """Towers on a crag, by moonlight, in mist or under a pale sky."""
     h, w = shape
-    above, below = pick(rng, ((rgb("0c1020"), rgb("38445c")), (rgb("2c2438"), rgb("8c6478")), (rgb("8c949c"), rgb("ccd0d0")),
-                              (rgb("38444c"), rgb("8c9c94"))), (0.35, 0.25, 0.2, 0.2))  # fmt: skip
+    above, below = pick(
+        rng,
+        (
+            (rgb("0c1020"), rgb("38445c")),
+            (rgb("2c2438"), rgb("8c6478")),
+            (rgb("8c949c"), rgb("ccd0d0")),
+            (rgb("38444c"), rgb("8c9c94")),
+        ),
+        (0.35, 0.25, 0.2, 0.2),
+    )
     picture = gradient(shape, above, below, below)
     grain(rng, picture, 3, 0.12)
     if rng.random() < 0.6:
@@ -213,10 +228,16 @@ def dungeon_logo(rng: Rng, picture: Picture) -> None:
 
 def cubes(rng: Rng, shape: Shape) -> Picture:
     """A landscape of cubes with trees, huts and beasts of cubes; by day, at sunset or at night."""
-    above, below, ambient, sun = pick(rng, (
-        (rgb("4c9cf0"), rgb("c4e4fc"), rgb("9ca4b4"), rgb("a09a88")), (rgb("6c5090"), rgb("f8a868"), rgb("7c6878"), rgb("d08c58")),
-        (rgb("0c1434"), rgb("24345c"), rgb("2c3450"), rgb("141c30")), (rgb("88949c"), rgb("c4ccd0"), rgb("9aa2aa"), rgb("484c50")),
-    ), (0.5, 0.2, 0.18, 0.12))  # fmt: skip
+    above, below, ambient, sun = pick(
+        rng,
+        (
+            (rgb("4c9cf0"), rgb("c4e4fc"), rgb("9ca4b4"), rgb("a09a88")),
+            (rgb("6c5090"), rgb("f8a868"), rgb("7c6878"), rgb("d08c58")),
+            (rgb("0c1434"), rgb("24345c"), rgb("2c3450"), rgb("141c30")),
+            (rgb("88949c"), rgb("c4ccd0"), rgb("9aa2aa"), rgb("484c50")),
+        ),
+        (0.5, 0.2, 0.18, 0.12),
+    )
     view = View(shape, (0, rng.uniform(4, 7), 0), rng.normal(0, 0.15), rng.uniform(-0.22, -0.02), rng.uniform(0.6, 0.9))
     things, bulbs = Set(), []
     turf, soil = pick(
@@ -363,10 +384,24 @@ def cube_logo(rng: Rng, picture: Picture) -> None:
     )
 
 
-HEXMARROW = Game("HEXMARROW", ((crypt, 0.6), (castle, 0.4)), cowl, grimoire, dungeon_hud, dungeon_logo,
-                 ("THE BONE KING", "CRYPT LEVEL 3", "MY FIRST BOSS", "GRAVE SALT", "THE LICH"))  # fmt: skip
-BUMBLEBRICK = Game("BUMBLEBRICK", ((cubes, 1.0),), cube_head, chest, cube_hud, cube_logo,
-                   ("MY FIRST HUT", "CUBE COW", "DIGGING DOWN", "THE BIG CASTLE", "LAVA"))  # fmt: skip
+HEXMARROW = Game(
+    "HEXMARROW",
+    ((crypt, 0.6), (castle, 0.4)),
+    cowl,
+    grimoire,
+    dungeon_hud,
+    dungeon_logo,
+    ("THE BONE KING", "CRYPT LEVEL 3", "MY FIRST BOSS", "GRAVE SALT", "THE LICH"),
+)
+BUMBLEBRICK = Game(
+    "BUMBLEBRICK",
+    ((cubes, 1.0),),
+    cube_head,
+    chest,
+    cube_hud,
+    cube_logo,
+    ("MY FIRST HUT", "CUBE COW", "DIGGING DOWN", "THE BIG CASTLE", "LAVA"),
+)
 
 
 def _haunt(rng: Rng, picture: Picture, view: View, light: Colour) -> Picture:
