@@ -33,6 +33,7 @@ from sightline.memes.painting import (
     relight,
     rgb,
     ring,
+    speckle,
     tinted,
 )
 
@@ -115,7 +116,7 @@ def vista(rng: Rng, shape: Shape) -> Picture:
         power = pick(rng, POWERS)
         for _ in range(3):
             _streak(rng, picture, power)
-    grain(rng, picture, 110, 0.012, 2)
+    speckle(rng, picture, 0.012)
     return grade(bloom(picture, 215, 0.5), rgb("ffffff"), 1.05, rng.uniform(0.85, 1.2))
 
 

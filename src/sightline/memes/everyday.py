@@ -68,7 +68,6 @@ def landscape(rng: Rng, shape: Shape) -> Picture:
         mirrored = picture[np.clip(2 * first - np.arange(first, h), 0, h - 1)].astype(np.float32)
         ripple = 1 + 0.12 * cv2.resize(rng.standard_normal(((h - first) // 2 + 1, 12), np.float32), (w, h - first))
         picture[first:] = np.clip(0.8 * mirrored * ripple[..., None], 0, 255).astype(np.uint8)
-    grain(rng, picture, 90, 0.04, 4)
     return _taken(rng, picture)
 
 
@@ -90,7 +89,6 @@ def texture(rng: Rng, shape: Shape) -> Picture:
         step = rng.uniform(5, 14)
         at = 0.5 + 0.25 * np.sin(x * 6.28 / step) * np.sin(y * 6.28 / step) + 0.15 * fractal(rng, shape, 4, 3)
     picture = np.asarray(ramp(tones.astype(np.float32), np.clip(at, 0, 1)).clip(0, 255), np.uint8)
-    grain(rng, picture, 90, 0.03, 3)
     return _taken(rng, picture)
 
 

@@ -203,12 +203,21 @@ def glaze(picture: Picture, painted: Picture, share: float) -> None:
 
 
 def grain(rng: Rng, picture: Picture, cells: float, strength: float, octaves: int = 3) -> None:
-    """Make a picture's tones uneven, in place: dirt, plaster, brush strokes. ``cells`` across the width.
+    """Make a picture's tones uneven in patches, in place: dirt, plaster, smoke. ``cells`` across the width."""
+    h, w = picture.shape[:2]
+    field = cv2.resize(fractal(rng, (h // 2, w // 2), cells, octaves), (w, h), interpolation=cv2.INTER_LINEAR)
+    picture[:] = _to_bytes(picture * (1 + np.float32(strength) * field)[..., None])
+
+
+def speckle(rng: Rng, picture: Picture, strength: float) -> None:
+    """Fine grain, in place: brush strokes, film, an engine's dithering.
 
     What is dark gets some as well: it would be the smaller JPEG file otherwise, and give dark games away.
     """
     h, w = picture.shape[:2]
-    field = cv2.resize(fractal(rng, (h // 2, w // 2), cells, octaves), (w, h), interpolation=cv2.INTER_LINEAR)
+    field = cv2.resize(
+        rng.standard_normal((h * 2 // 3, w * 2 // 3), np.float32), (w, h), interpolation=cv2.INTER_LINEAR
+    )
     picture[:] = _to_bytes(picture + (picture + np.float32(DIRT)) * (np.float32(strength) * field)[..., None])
 
 

@@ -26,7 +26,6 @@ from sightline.memes.painting import (
     glaze,
     grade,
     gradient,
-    grain,
     lighter,
     line,
     mist,
@@ -38,6 +37,7 @@ from sightline.memes.painting import (
     relight,
     rgb,
     ring,
+    speckle,
     tinted,
     vignette,
 )
@@ -102,7 +102,7 @@ def beach(rng: Rng, shape: Shape) -> Picture:
     shore = rng.uniform(0.55, 0.72) * h + 0.05 * h * np.sin(xs / w * rng.uniform(3, 9) + rng.uniform(0, 6))
     for lift, colour in ((-0.04, rgb("a8e4e8")), (-0.015, rgb("f6fbf8")), (0.0, rgb("d8bc8c")), (0.04, rgb("f0dcac"))):
         polygon(picture, [*zip(xs, shore + lift * h, strict=True), (w, h), (0, h)], colour)
-    grain(rng, picture, 60, 0.02)
+    speckle(rng, picture, 0.02)
     for y in np.sort(rng.uniform(0.68, 1.08, rng.integers(4, 9))):
         at, near = (rng.uniform(0, 1) * w, y * h), 0.3 + 0.7 * (y - 0.5)
         kind = rng.random()
@@ -162,7 +162,7 @@ def room(rng: Rng, shape: Shape) -> Picture:
             Lamp(w / 2, 0, h * 0.6, rgb("ffc070"), 0.8)
         ]
         picture = relight(picture, rgb("5c5478"), warm, 0.1)
-    grain(rng, picture, 60, 0.015)
+    speckle(rng, picture, 0.015)
     return vignette(grade(picture, rgb("fff8ee"), 1.0, rng.uniform(0.8, 1.15)), rng.uniform(0, 0.4))
 
 
@@ -439,7 +439,7 @@ def _finished(rng: Rng, picture: Picture, season: Season, lamps: list[Lamp]) -> 
         flakes(rng, picture, count, h / (300 if season.rain else 110), season.falling, 0.3 if season.rain else 0)
     if rng.random() < 0.15:
         picture = mist(rng, picture, season.sky[1], 0.3)
-    grain(rng, picture, rng.uniform(50, 110), rng.uniform(0.012, 0.04), 2)
+    speckle(rng, picture, rng.uniform(0.012, 0.06))
     return vignette(
         grade(picture, rgb("ffffff"), rng.uniform(0.9, 1.12), rng.uniform(0.75, 1.15)), rng.uniform(0, 0.35)
     )

@@ -36,6 +36,7 @@ from sightline.memes.painting import (
     polygon,
     relight,
     rgb,
+    speckle,
     tinted,
     vignette,
 )
@@ -588,7 +589,7 @@ def _panel(picture: Picture, left: float, top: float, right: float, bottom: floa
 
 def _finished(rng: Rng, picture: Picture, cast: Colour) -> Picture:
     """Dirt, bloom, the level's colour cast and darker corners."""
-    grain(rng, picture, rng.uniform(50, 110), rng.uniform(0.015, 0.04), 2)
+    speckle(rng, picture, rng.uniform(0.015, 0.06))
     tint = blend(rgb("ffffff"), cast, rng.uniform(0, 0.18))
     picture = grade(bloom(picture), tint * 255 / tint.max(), rng.uniform(0.9, 1.25), rng.uniform(0.65, 1.1))
     return vignette(picture, rng.uniform(0, 0.6))

@@ -31,6 +31,7 @@ from sightline.memes.painting import (
     polygon,
     relight,
     rgb,
+    speckle,
     square,
     tinted,
     vignette,
@@ -281,7 +282,7 @@ def cubes(rng: Rng, shape: Shape) -> Picture:
         Weather(ambient, below, rng.uniform(45, 110), sun, (rng.uniform(-1, 1), 0.9, -0.4)),
         bulbs,
     )
-    grain(rng, picture, 70, 0.025, 2)
+    speckle(rng, picture, 0.025)
     return grade(picture, rgb("ffffff"), rng.uniform(0.9, 1.1), rng.uniform(0.8, 1.15))
 
 
@@ -495,7 +496,7 @@ def _cube_beast(rng: Rng, things: Set, x: float, level: float, z: float, colour:
 
 
 def _finished(rng: Rng, picture: Picture, cast: Colour) -> Picture:
-    grain(rng, picture, rng.uniform(50, 110), rng.uniform(0.015, 0.04), 2)
+    speckle(rng, picture, rng.uniform(0.015, 0.06))
     if rng.random() < 0.3:
         flakes(rng, picture, int(rng.integers(10, 40)), picture.shape[0] / 150, blend(cast, rgb("ffffff"), 0.5))
     tint = blend(rgb("ffffff"), cast, rng.uniform(0, 0.15))
