@@ -2,25 +2,21 @@
 
 import json
 import re
-import sys
 from pathlib import Path
 from typing import Any
 
 import cv2
-import nbformat
 import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
 from scipy import stats
 
-import sightline
 from sightline.birds import eda
 from sightline.birds.layout import Photo
-from sightline.birds.notebook import run_notebook
 from sightline.birds.params import Eda
 from sightline.birds.source import ingest
-from sightline.core.errors import InputError
+from sightline.core.notebooks import run_notebook
 
 ROOT = Path(__file__).parents[2]
 SETTINGS = Eda(near_duplicate_bits=6, sample=6)
@@ -185,42 +181,3 @@ def test_the_notebook_runs_from_top_to_bottom_and_its_page_needs_nothing_else(
     assert str(tmp_path) not in page
     assert run(raw, tmp_path, notebook, "again.html") == page
     assert notebook.read_bytes() == before
-
-
-def test_the_notebook_in_git_has_no_outputs() -> None:
-    content = nbformat.read(ROOT / "notebooks" / "birds_eda.ipynb", as_version=4)
-    nbformat.validate(content)
-    for cell in content.cells:
-        assert cell.get("outputs", []) == []
-        assert cell.get("execution_count") is None
-
-
-def small_notebook(path: Path, *cells: str) -> Path:
-    content = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
-    nbformat.write(content, path)
-    return path
-
-
-def test_a_cell_that_fails_is_named_and_no_page_is_left(tmp_path: Path) -> None:
-    notebook = small_notebook(tmp_path / "bad.ipynb", "1", "x = 2", "raise ValueError('odd')", "3")
-    with pytest.raises(InputError, match=r"bad\.ipynb, cell 3: ValueError: odd"):
-        run_notebook(notebook, {}, tmp_path / "page.html")
-    assert not (tmp_path / "page.html").exists()
-
-
-def test_the_kernel_is_this_python_with_this_code(tmp_path: Path) -> None:
-    notebook = small_notebook(
-        tmp_path / "where.ipynb", "import sys, sightline", "print(sys.executable, *sightline.__path__)"
-    )
-    run_notebook(notebook, {}, tmp_path / "page.html")
-    page = (tmp_path / "page.html").read_text(encoding="utf-8")
-    assert sys.executable in page
-    assert str(next(iter(sightline.__path__))) in page
-
-
-def test_what_is_no_notebook_is_named(tmp_path: Path) -> None:
-    (tmp_path / "text.ipynb").write_text("not json")
-    with pytest.raises(InputError, match=r"text\.ipynb is no notebook"):
-        run_notebook(tmp_path / "text.ipynb", {}, tmp_path / "page.html")
-    with pytest.raises(InputError, match=r"none\.ipynb is no notebook"):
-        run_notebook(tmp_path / "none.ipynb", {}, tmp_path / "page.html")

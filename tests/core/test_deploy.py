@@ -13,9 +13,10 @@ from scipy.special import softmax
 from torch import Tensor, nn
 
 from sightline.core import deploy
+from sightline.core.augment import whole
 from sightline.core.deploy import Deployable, export_onnx
 from sightline.core.errors import InputError
-from sightline.core.serving import OnnxClassifier
+from sightline.core.serving import OnnxClassifier, OnnxNetwork, Outputs
 
 SIZE, TEMPERATURE = 20, 1.7
 IMAGES = np.random.default_rng(0).integers(0, 256, (7, SIZE, SIZE, 3), dtype=np.uint8)
@@ -108,13 +109,42 @@ def test_log_probabilities_of_a_certain_network_stay_finite() -> None:
 def test_a_runtime_that_disagrees_is_an_error_and_leaves_no_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Wrong(OnnxClassifier):
-        def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-            return super().__call__(images) + np.float32(2e-4)
+    class Wrong(OnnxNetwork):
+        def __call__(self, images: NDArray[np.uint8]) -> Outputs:
+            return {name: output + np.float32(2e-4) for name, output in super().__call__(images).items()}
 
-    monkeypatch.setattr(deploy, "OnnxClassifier", Wrong)
+    monkeypatch.setattr(deploy, "OnnxNetwork", Wrong)
     with pytest.raises(RuntimeError, match="ONNX and torch differ by 2"):
         export_onnx(Deployable(network(), mirror=False), tmp_path / "model.onnx", IMAGES)
+    assert not list(tmp_path.iterdir())
+
+
+class Several(nn.Module):
+    """A network with two outputs, one of them large numbers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.network = network()
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        logits = self.network(whole(images))
+        return logits.softmax(1), 1e4 * logits
+
+
+def test_several_outputs_bear_their_names(tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    assert export_onnx(Several(), path, IMAGES, ("probabilities", "large")) <= 1e-4
+    found = OnnxNetwork(path, threads=1).in_batches(IMAGES, batch_size=3)
+    assert list(found) == ["probabilities", "large"]
+    with torch.no_grad():
+        expected = [output.numpy() for output in Several().eval()(torch.from_numpy(IMAGES))]
+    np.testing.assert_allclose(found["probabilities"], expected[0], atol=1e-5)
+    np.testing.assert_allclose(found["large"], expected[1], rtol=1e-4, atol=0.1)
+
+
+def test_an_output_without_a_name_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="zip"):
+        export_onnx(Several(), tmp_path / "model.onnx", IMAGES, ("probabilities",))
     assert not list(tmp_path.iterdir())
 
 

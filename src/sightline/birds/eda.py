@@ -16,12 +16,12 @@ import typer
 from matplotlib.figure import Figure
 
 from sightline.birds.halves import assign_halves
-from sightline.birds.notebook import run_notebook
 from sightline.birds.params import Birds, Eda
 from sightline.birds.photos import BOX, crop_to_box, read_photos
 from sightline.core.files import replacing_folder, write_csv, write_json
 from sightline.core.images import Pixels, read_image
 from sightline.core.leakage import near_duplicates
+from sightline.core.notebooks import run_notebook
 from sightline.core.parallel import map_ordered
 from sightline.core.plots import BLUE, GREY, ORANGE, PERCENT, WIDTH, in_our_style, save
 from sightline.core.progress import progress

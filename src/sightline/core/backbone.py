@@ -105,20 +105,32 @@ def load_backbone(folder: Path) -> Backbone:
         InputError: the folder holds no backbone, or its weights are not those that its config describes.
     """
     weights = folder / "model.safetensors"
+    config = read_config(folder)
     try:
-        content = read_json(folder / "config.json")
-        known = {field.name: content[field.name] for field in fields(BackboneConfig)}
-        known |= {name: tuple(content[name]) for name in ("mean", "std")}
         found = sha256(weights)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        reason = f"config.json lacks {error}" if isinstance(error, KeyError) else str(error)
-        raise InputError(f"{folder} holds no backbone: {reason}") from None
-    config = BackboneConfig(**known)
+    except OSError as error:
+        raise InputError(f"{folder} holds no backbone: {error}") from None
     if found != config.sha256:
         raise InputError(f"{weights} is not the file that its config.json describes: run the backbone's stage again")
     network = FeatureNetwork(config.architecture, config.arguments)
     load_weights(network, weights)
     return Backbone(network.eval(), config)
+
+
+def read_config(folder: Path) -> BackboneConfig:
+    """Read what is known of the network in ``folder``, without its weights.
+
+    Raises:
+        InputError: the folder holds no such description.
+    """
+    try:
+        content = read_json(folder / "config.json")
+        known = {field.name: content[field.name] for field in fields(BackboneConfig)}
+        known |= {name: tuple(content[name]) for name in ("mean", "std")}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        reason = f"config.json lacks {error}" if isinstance(error, KeyError) else str(error)
+        raise InputError(f"{folder} holds no backbone: {reason}") from None
+    return BackboneConfig(**known)
 
 
 def save_backbone(folder: Path, network: FeatureNetwork, extras: Mapping[str, Any], **known: Any) -> BackboneConfig:

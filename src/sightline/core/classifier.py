@@ -9,6 +9,7 @@ import logging
 import math
 import shutil
 import warnings
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -40,7 +41,9 @@ class Recipe:
 
     ``crop_size`` is the side in pixels of the training views; validation and inference see whole packed images, which
     may be larger (Touvron et al., "Fixing the train-test resolution discrepancy", NeurIPS 2019). ``class_shares`` gives
-    the share of each class among the samples of an epoch, whatever their numbers are in the data.
+    the share of each class among the samples of an epoch, whatever their numbers are in the data. ``lr_factors`` are
+    pairs of the beginning of parameter names and what ``lr`` is multiplied by for them; the first pair that fits
+    counts, and without one the factor is 1.
     """
 
     seed: int
@@ -56,6 +59,18 @@ class Recipe:
     mixup_alpha: float = 0.0
     cutmix_alpha: float = 0.0
     augmentation: Augmentation = field(default_factory=Augmentation)
+    lr_factors: tuple[tuple[str, float], ...] = ()
+
+
+class Followed:
+    """Rows whose cross-entropy :func:`fit` notes after each epoch, with that epoch's averaged weights.
+
+    ``losses`` is float32 (rows, epochs), not-a-number where no epoch has been.
+    """
+
+    def __init__(self, rows: NDArray[np.int64], epochs: int) -> None:
+        self.rows = rows
+        self.losses = np.full((len(rows), epochs), np.nan, np.float32)
 
 
 def fit(
@@ -67,6 +82,7 @@ def fit(
     workers: int,
     checkpoints: Path,
     on_epoch: Callable[[pd.DataFrame], None] | None = None,
+    followed: Followed | None = None,
 ) -> pd.DataFrame:
     """Train ``network`` on the rows of split 'train' and leave the averaged weights of the best epoch in it.
 
@@ -83,6 +99,7 @@ def fit(
             (:func:`sightline.core.checkpoints.checkpoint_folder`). A checkpoint in it is
             resumed; it is removed when the training is complete.
         on_epoch: is given the history so far after each epoch.
+        followed: gets its losses, those of the epochs before a resume included; nothing is learned from its rows.
 
     Returns:
         One row an epoch: epoch, lr, train_loss, val_loss, val_accuracy, val_macro_f1.
@@ -98,11 +115,16 @@ def fit(
     images = _PackedDataset(pack.images, labels)
     order = _BalancedOrder(train_rows, labels, recipe)
     train_loader = _loader(images, batch_size, workers, compute, sampler=order, drop_last=True)
-    val_loader = _loader(images, 4 * batch_size, workers, compute, sampler=val_rows.tolist())
+    # Rows that are only followed come after those of validation, and are left out of its figures.
+    others = np.setdiff1d(followed.rows, val_rows) if followed else val_rows[:0]
+    measured = np.concatenate([val_rows, others])
+    val_loader = _loader(images, 4 * batch_size, workers, compute, sampler=measured.tolist())
     # The layout that convolutions are fastest in, on CPUs and GPUs alike.
     network.to(memory_format=torch.channels_last)
     module = _Training(network, recipe, batch_size, steps_per_epoch=len(train_loader))
-    best = _KeepBest(recipe.epochs, len(train_loader), on_epoch)
+    best = _KeepBest(recipe.epochs, len(train_loader), on_epoch, len(val_rows))
+    if followed:
+        best.follow(followed, measured)
     trainer = _trainer(recipe, compute, checkpoints, best)
     last = checkpoints / "last.ckpt"
     if last.exists():
@@ -219,16 +241,24 @@ class _Training(LightningModule):
     def configure_optimizers(self) -> Any:
         # Weight decay pulls weights of convolutions and linear layers, not biases and norms (He et al., "Bag of tricks
         # for image classification", CVPR 2019).
-        parameters = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
+        parameters: dict[tuple[float, bool], list[nn.Parameter]] = defaultdict(list)
+        for name, parameter in self.network.named_parameters():
+            if parameter.requires_grad:
+                factors = (factor for beginning, factor in self.recipe.lr_factors if name.startswith(beginning))
+                parameters[next(factors, 1.0), parameter.ndim > 1].append(parameter)
         groups = [
-            {"params": [p for p in parameters if p.ndim > 1], "weight_decay": self.recipe.weight_decay},
-            {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+            {
+                "params": parameters[factor, decays],
+                "lr": self.recipe.lr * factor,
+                "weight_decay": self.recipe.weight_decay if decays else 0.0,
+            }
+            for factor, decays in sorted(parameters, reverse=True)
         ]
-        optimizer = torch.optim.AdamW(groups, lr=self.recipe.lr, fused=True)
-        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, self._lr_factor)
+        optimizer = torch.optim.AdamW(groups, fused=True)
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, self.schedule)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
-    def _lr_factor(self, step: int) -> float:
+    def schedule(self, step: int) -> float:
         """Linear warm-up, then half a cosine to zero (Loshchilov and Hutter, "SGDR", ICLR 2017)."""
         warmup = self.recipe.warmup_epochs * self.steps_per_epoch
         total = self.recipe.epochs * self.steps_per_epoch
@@ -257,11 +287,21 @@ class _Average(WeightAveraging):
 class _KeepBest(Callback):
     """Measures each epoch's averaged weights on validation, and keeps the best ones and the history."""
 
-    def __init__(self, epochs: int, steps: int, on_epoch: Callable[[pd.DataFrame], None] | None) -> None:
+    def __init__(
+        self, epochs: int, steps: int, on_epoch: Callable[[pd.DataFrame], None] | None, validated: int
+    ) -> None:
         self.bar = progress(range(epochs * steps), "training", unit="step")
         self.history: list[dict[str, float]] = []
         self.weights: dict[str, Tensor] = {}
         self.on_epoch = on_epoch
+        self.validated = validated
+        self.followed: Followed | None = None
+        self.places = np.empty(0, np.int64)
+
+    def follow(self, followed: Followed, measured: NDArray[np.int64]) -> None:
+        """Note the losses of ``followed``, whose rows are all among the ``measured`` ones."""
+        order = np.argsort(measured)
+        self.followed, self.places = followed, order[np.searchsorted(measured, followed.rows, sorter=order)]
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
         self.bar.update(trainer.global_step - self.bar.n)
@@ -274,10 +314,14 @@ class _KeepBest(Callback):
         if not isinstance(pl_module, _Training):
             raise TypeError("this callback belongs to _Training")
         logits, labels = torch.cat(pl_module.val_logits), torch.cat(pl_module.val_labels)
+        if self.followed:
+            losses = F.cross_entropy(logits, labels, reduction="none").numpy()
+            self.followed.losses[:, trainer.current_epoch] = losses[self.places]
+        logits, labels = logits[: self.validated], labels[: self.validated]
         predicted = logits.argmax(1)
         entry = {
             "epoch": trainer.current_epoch + 1,
-            "lr": float(trainer.optimizers[0].param_groups[0]["lr"]),
+            "lr": pl_module.recipe.lr * pl_module.schedule(trainer.global_step),
             "train_loss": float(torch.stack(pl_module.train_losses).mean()),
             "val_loss": float(F.cross_entropy(logits, labels)),
             "val_accuracy": float((predicted == labels).float().mean()),
@@ -297,10 +341,13 @@ class _KeepBest(Callback):
         self.bar.close()
 
     def state_dict(self) -> dict[str, Any]:
-        return {"history": self.history, "weights": self.weights}
+        state = {"history": self.history, "weights": self.weights}
+        return state | ({"losses": torch.from_numpy(self.followed.losses)} if self.followed else {})
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.history, self.weights = list(state_dict["history"]), dict(state_dict["weights"])
+        if self.followed:
+            self.followed.losses[:] = state_dict["losses"].numpy()
 
 
 class _WholeCheckpoints(TorchCheckpointIO):

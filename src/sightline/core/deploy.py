@@ -2,6 +2,7 @@
 
 import math
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 
 from sightline.core.augment import whole
 from sightline.core.files import replacing
-from sightline.core.serving import OnnxClassifier
+from sightline.core.serving import OnnxNetwork
 
 TOLERANCE = 1e-4
 
@@ -43,11 +44,19 @@ class Deployable(nn.Module):
         return (self.log_probabilities(images) / self.temperature).softmax(1)
 
 
-def export_onnx(module: Deployable, path: Path, sample: NDArray[np.uint8]) -> float:
+def export_onnx(
+    module: nn.Module, path: Path, sample: NDArray[np.uint8], outputs: Sequence[str] = ("probabilities",)
+) -> float:
     """Export ``module`` with a free batch axis and compare it with torch on ``sample``, uint8 (B, S, S, 3).
 
+    Args:
+        module: from uint8 images (B, S, S, 3) to float32 (B, …), or to a tuple of those, one for each of ``outputs``.
+        path: where to write the graph.
+        sample: the images to compare on.
+        outputs: names of what the module gives, in its order.
+
     Returns:
-        The largest difference of a probability.
+        The largest difference of a probability, or of another output as a share of its largest value.
 
     Raises:
         RuntimeError: the difference is above 1e-4: the exporter or the runtime is at fault.
@@ -63,7 +72,7 @@ def export_onnx(module: Deployable, path: Path, sample: NDArray[np.uint8]) -> fl
                 (images[:2],),
                 part,
                 input_names=["images"],
-                output_names=["probabilities"],
+                output_names=list(outputs),
                 dynamic_shapes=({0: torch.export.Dim("batch")},),
                 dynamo=True,
                 external_data=False,
@@ -73,11 +82,19 @@ def export_onnx(module: Deployable, path: Path, sample: NDArray[np.uint8]) -> fl
             )
         _forget_origin(part)
         with torch.inference_mode():
-            expected = module(images).numpy()
-        difference = float(np.abs(OnnxClassifier(part, threads=1)(sample) - expected).max())
-        if not difference <= TOLERANCE:
-            raise RuntimeError(f"ONNX and torch differ by {difference:.2e} in a probability")
-    return difference
+            given = module(images)
+        expected = dict(zip(outputs, given if isinstance(given, tuple) else (given,), strict=True))
+        found = OnnxNetwork(part, threads=1)(sample)
+        differences = {name: _difference(found[name], expected[name].numpy()) for name in outputs}
+        for name, difference in differences.items():
+            if not difference <= TOLERANCE:
+                raise RuntimeError(f"ONNX and torch differ by {difference:.2e} in {name}")
+    return max(differences.values())
+
+
+def _difference(found: NDArray[np.float32], expected: NDArray[np.float32]) -> float:
+    """The largest difference; where values exceed 1, as a share of the largest of them."""
+    return float(np.abs(found - expected).max() / max(1, np.abs(expected).max()))
 
 
 def _forget_origin(path: Path) -> None:

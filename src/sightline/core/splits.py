@@ -26,22 +26,21 @@ def assign_splits(
     """
     labels, groups = np.asarray(labels), np.asarray(groups)
     split = np.full(len(labels), "train", dtype="<U5")
-    test = _one_fold(labels, groups, test_fraction, seed)
+    test = held_out(labels, groups, test_fraction, seed)
     split[test] = "test"
     rest = np.flatnonzero(split == "train")
     # Of what is left after the test split, the validation share is larger.
-    val = _one_fold(labels[rest], groups[rest], val_fraction / (1 - test_fraction), seed)
+    val = held_out(labels[rest], groups[rest], val_fraction / (1 - test_fraction), seed)
     split[rest[val]] = "val"
     return split
 
 
-def split_digest(splits: ArrayLike, digests: ArrayLike) -> str:
-    """SHA-256 of which picture (by its digest) is in which split: what a threshold chosen on one is bound to."""
-    pairs = zip(np.asarray(splits), np.asarray(digests), strict=True)
-    return sha256_of(*sorted(f"{split}:{digest}" for split, digest in pairs))
+def held_out(labels: NDArray[np.generic], groups: NDArray[np.generic], fraction: float, seed: int) -> NDArray[np.int64]:
+    """The indices of about ``fraction`` of the samples, groups undivided, classes in proportion.
 
-
-def _one_fold(labels: NDArray[np.generic], groups: NDArray[np.generic], fraction: float, seed: int) -> NDArray[np.intp]:
+    Raises:
+        InputError: there are fewer groups than folds of that size.
+    """
     folds = max(2, round(1 / fraction))
     if (count := len(np.unique(groups))) < folds:
         raise InputError(f"{count} independent photos cannot be split {folds} ways: more photos or larger fractions")
@@ -49,5 +48,11 @@ def _one_fold(labels: NDArray[np.generic], groups: NDArray[np.generic], fraction
     with warnings.catch_warnings():
         # A class with fewer members than folds is allowed here; who needs it in every split checks that.
         warnings.filterwarnings("ignore", message="The least populated class")
-        _, held_out = next(splitter.split(np.zeros(len(labels)), labels, groups))
-    return np.asarray(held_out)
+        _, chosen = next(splitter.split(np.zeros(len(labels)), labels, groups))
+    return np.asarray(chosen, dtype=np.int64)
+
+
+def split_digest(splits: ArrayLike, digests: ArrayLike) -> str:
+    """SHA-256 of which picture (by its digest) is in which split: what a threshold chosen on one is bound to."""
+    pairs = zip(np.asarray(splits), np.asarray(digests), strict=True)
+    return sha256_of(*sorted(f"{split}:{digest}" for split, digest in pairs))

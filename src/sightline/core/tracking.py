@@ -22,11 +22,13 @@ import yaml
 from filelock import FileLock
 
 from sightline.core.errors import InputError
-from sightline.core.files import replacing, sha256, sha256_of
+from sightline.core.files import replacing, sha256, sha256_of, write_json
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
+
+    from sightline.params import Section
 
 # MLflow's own limits (mlflow.utils.validation): beyond them it refuses the whole batch.
 NAME_LENGTH, PARAM_LENGTH, DIGEST_LENGTH = 250, 6000, 36
@@ -56,6 +58,48 @@ class Result:
     history: pd.DataFrame | None
     digests: Mapping[str, str]
     artifacts: Sequence[tuple[Path, str]]
+
+
+def publish_outputs(
+    task: str,
+    sections: Sequence[tuple[str, "Section"]],
+    metrics: Mapping[str, Any],
+    digests: Mapping[str, str],
+    *,
+    tables: Sequence[Path],
+    model: Path,
+    figures: Path,
+    reports: Sequence[Path],
+    receipt: Path,
+    history: pd.DataFrame | None = None,
+) -> None:
+    """Publish what the stages of a task left, and write to ``receipt`` (JSON) what that was.
+
+    Args:
+        task: its name.
+        sections: what it read of params.yaml, with names.
+        metrics: as for :class:`Result`, like ``digests`` and ``history``.
+        digests: of its data.
+        tables: the files that the figures stand in; with the model they are the key of the result.
+        model: a folder.
+        figures: a folder.
+        reports: PDFs and pages.
+        receipt: what DVC sees of a publication: in a fresh clone, whose store is empty, it is missing.
+        history: a row an epoch.
+
+    Raises:
+        InputError: as :func:`publish`.
+    """
+    result = Result(
+        task=task,
+        params={name: section.model_dump(mode="json") for name, section in sections},
+        metrics=metrics,
+        history=history,
+        digests=digests,
+        artifacts=[(model, "model"), (figures, "figures"), *((path, "report") for path in reports)],
+    )
+    publish(result, [*tables, model])
+    write_json(receipt, {"published": {path.name: sha256(path) for path in tables}})
 
 
 def publish(result: Result, key_paths: Sequence[Path], *, root: Path | None = None) -> str:

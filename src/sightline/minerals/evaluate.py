@@ -4,18 +4,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-import cv2
 import numpy as np
 import pandas as pd
 import typer
 from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score, roc_auc_score
-from sklearn.neighbors import KNeighborsClassifier
 
+from sightline.core.baselines import colour_histogram_neighbours, majority
 from sightline.core.calibration import coverage_curve, expected_calibration_error, reliability
 from sightline.core.errors import InputError
 from sightline.core.files import read_json, write_csv, write_json
-from sightline.core.images import Pixels
 from sightline.core.intervals import Figure, FloatArray, Statistics, bootstrap, confusion_statistics
 from sightline.core.packs import Pack, open_pack
 from sightline.core.progress import say
@@ -126,20 +124,10 @@ def _baselines(pack: Pack, test: pd.DataFrame) -> dict[str, NDArray[np.str_]]:
     """What two simple rules answer to the test patches: the commonest class, and the five nearest colour histograms."""
     rows = pack.rows("train")
     labels = pack.manifest["label"].to_numpy()[rows]
-    commonest = pd.Series(labels).value_counts(sort=True).sort_index(kind="stable").idxmax()
-    knn = KNeighborsClassifier(n_neighbors=min(5, len(rows)))
-    knn.fit(np.stack([_colour_histogram(pack.images[row]) for row in rows]), labels)
-    histograms = np.stack([_colour_histogram(pack.images[row]) for row in test["patch"]])
-    return {
-        "majority": np.full(len(test), commonest),
-        "colour_histogram_5nn": np.asarray(knn.predict(histograms)),
-    }
-
-
-def _colour_histogram(patch: Pixels) -> NDArray[np.float64]:
-    """Square roots of the shares of 8 × 8 × 8 RGB bins, whose Euclidean distance is Hellinger's."""
-    counts = cv2.calcHist([np.ascontiguousarray(patch)], [0, 1, 2], None, [8, 8, 8], [0, 256] * 3)
-    return np.asarray(np.sqrt(counts.ravel() / counts.sum()), dtype=np.float64)
+    nearest = colour_histogram_neighbours(
+        (pack.images[row] for row in rows), labels, (pack.images[row] for row in test["patch"])
+    )
+    return {"majority": majority(labels, len(test)), "colour_histogram_5nn": nearest}
 
 
 def _nested(figures: Mapping[str, Figure], classes: Sequence[str], baselines: Sequence[str]) -> dict[str, Any]:

@@ -10,10 +10,8 @@ from numpy.typing import NDArray
 
 from sightline.core.errors import InputError
 from sightline.core.files import read_json
-from sightline.core.images import Pixels, UnreadableImageError, fit_to_square, list_files, read_image
-from sightline.core.parallel import map_ordered
-from sightline.core.progress import progress, say
-from sightline.core.serving import OnnxClassifier
+from sightline.core.progress import say
+from sightline.core.serving import OnnxClassifier, run_on_folder
 from sightline.minerals.params import NONE
 
 
@@ -79,39 +77,10 @@ class Predictor:
         Pictures are decoded by ``workers`` threads while the network works on those before them. ``threshold`` None
         takes the calibrated one.
         """
-        if not folder.is_dir():
-            raise InputError(f"{folder} is not a folder")
-        paths = list_files(folder)
-        if not paths:
-            say(f"{folder} holds no files")
-        names = [path.relative_to(folder).as_posix() for path in paths]
-        unreadable: dict[str, str] = {}
-        readable: list[str] = []
-        batch: list[Pixels] = []
-        outputs: list[NDArray[np.float32]] = []
-        with progress(map_ordered(self._read, paths, workers), "classifying", len(paths), "picture") as looks:
-            for name, look in zip(names, looks, strict=True):
-                if isinstance(look, str):
-                    unreadable[name] = look
-                    continue
-                readable.append(name)
-                batch.append(look)
-                if len(batch) == batch_size:
-                    outputs.append(self.classify(np.stack(batch)))
-                    batch.clear()
-        if batch:
-            outputs.append(self.classify(np.stack(batch)))
-        for name, reason in unreadable.items():
-            say(f"{name}: {reason}: left out")
-        if not outputs:
-            return Prediction({}, unreadable)
-        return Prediction(self._answers(readable, np.concatenate(outputs), threshold), unreadable)
-
-    def _read(self, path: Path) -> Pixels | str:
-        try:
-            return fit_to_square(read_image(path), self.classify.size)
-        except UnreadableImageError as error:
-            return error.reason
+        found = run_on_folder(self.classify.network, folder, workers, batch_size)
+        if not found.names:
+            return Prediction({}, found.unreadable)
+        return Prediction(self._answers(found.names, found.outputs["probabilities"], threshold), found.unreadable)
 
     def _answers(
         self, names: Sequence[str], probabilities: NDArray[np.float32], threshold: float | None

@@ -1,7 +1,7 @@
 """Run a notebook from top to bottom and keep it as a web page.
 
 The kernel is the Python that runs the stage, with the code of the stage, whatever kernels are installed; the notebook
-in git keeps no outputs. The page says nothing of when and how long, so that the same photos give the same bytes.
+in git keeps no outputs. The page says nothing of when and how long, so that the same inputs give the same bytes.
 """
 
 import os
