@@ -1,4 +1,4 @@
-"""Choose how unknown pictures are told: the space, the score and its settings, and the threshold; on validation alone."""
+"""Choose on validation how unknown pictures are told: the space, the score, its settings, and the threshold."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field

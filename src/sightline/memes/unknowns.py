@@ -58,7 +58,7 @@ class Scorer:
         if self.name == "energy":
             return -_log_sum_exp(logits)
         if self.name == "max_logit":
-            return 0 - logits.max(1)
+            return np.asarray(0 - logits.max(1))
         return _improbability(logits)
 
 
@@ -155,7 +155,7 @@ def load_scorer(path: Path, name: str, settings: dict[str, Any]) -> Scorer:
 
 def _log_sum_exp(logits: FloatArray) -> FloatArray:
     largest = logits.max(1)
-    return largest + np.log(np.exp(logits - largest[:, None]).sum(1))
+    return np.asarray(largest + np.log(np.exp(logits - largest[:, None]).sum(1)))
 
 
 def _improbability(logits: FloatArray) -> FloatArray:
@@ -163,11 +163,11 @@ def _improbability(logits: FloatArray) -> FloatArray:
     shares = np.exp(logits - logits.max(1, keepdims=True))
     np.put_along_axis(shares, logits.argmax(1)[:, None], 0, axis=1)
     others = shares.sum(1)
-    return others / (1 + others)
+    return np.asarray(others / (1 + others))
 
 
 def _knn(features: FloatArray, exemplars: FloatArray, neighbours: int) -> FloatArray:
-    return _nearest(features, exemplars, neighbours).max(1)
+    return np.asarray(_nearest(features, exemplars, neighbours).max(1))
 
 
 def _contrast(features: FloatArray, arrays: dict[str, FloatArray], settings: dict[str, Any]) -> FloatArray:
@@ -205,7 +205,7 @@ def _mahalanobis(features: FloatArray, arrays: dict[str, FloatArray], normalise:
     if normalise:
         features = _unit(features)
     offsets = [features - mean for mean in arrays["means"]]
-    return np.min([((offset @ arrays["precision"]) * offset).sum(1) for offset in offsets], axis=0)
+    return np.asarray(np.min([((offset @ arrays["precision"]) * offset).sum(1) for offset in offsets], axis=0))
 
 
 def _ledoit_wolf(residuals: FloatArray) -> float:
@@ -252,4 +252,4 @@ def _virtual_logit(features: FloatArray, arrays: dict[str, FloatArray]) -> Float
 
 
 def _unit(features: FloatArray) -> FloatArray:
-    return features / np.linalg.norm(features, axis=1, keepdims=True).clip(1e-12)
+    return np.asarray(features / np.linalg.norm(features, axis=1, keepdims=True).clip(1e-12))
