@@ -91,7 +91,10 @@ def model(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
     ).save(folder / "memory.safetensors")
     description = Description(outputs["frozen_features"], outputs["frozen_logits"])
     train = description[is_train]
-    scorer = fit_scorer(request.param, train, labels[is_train], weight=head[0], bias=head[1], neighbours=3)
+    greys = np.repeat(np.linspace(0.1, 0.9, 5), 3).reshape(5, 3)
+    scorer = fit_scorer(
+        request.param, train, labels[is_train], weight=head[0], bias=head[1], outliers=greys, neighbours=3
+    )
     save_scorer(folder / "scorer.safetensors", scorer)
     scores = scorer(description[~is_train])
     write_json(
@@ -147,7 +150,7 @@ def test_a_class_is_added_and_the_old_model_stays_as_it_was(
     assert config["added"][0]["pictures"] == 12
 
 
-@pytest.mark.parametrize("model", ["msp", "mahalanobis", "vim", "energy"], indirect=True)
+@pytest.mark.parametrize("model", ["msp", "max_logit", "energy", "mahalanobis", "vim", "knn_contrast"], indirect=True)
 def test_every_scorer_can_be_fitted_again(model: Path, tmp_path: Path) -> None:
     add_class("blue", paint(tmp_path / "blue", "blue", 12), model, tmp_path / "new", Way())
     before, after = read_json(model / "config.json")["scorer"], read_json(tmp_path / "new" / "config.json")["scorer"]
