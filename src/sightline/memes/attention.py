@@ -19,7 +19,8 @@ def attention(network: MemeNet, images: Pixels, classes: NDArray[np.integer[Any]
     """What in each picture speaks for a class, from 0 to 1 (N, S, S), enlarged from the last feature maps.
 
     Selvaraju et al., 'Grad-CAM: Visual Explanations from Deep Networks via Gradient-based Localization', ICCV 2017. A
-    picture in which nothing speaks for the class is 0 all over.
+    picture in which nothing speaks for the class is 0 all over; so is any where the maps are a single place, and where
+    a transformer pools its class token alone, which has drawn from the others before.
 
     Args:
         network: in any mode; it is put in eval mode.
