@@ -1,5 +1,6 @@
 """Where a network looks: Grad-CAM on its last feature maps."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -46,8 +47,8 @@ def _as_map(maps: Tensor) -> Tensor:
     """(B, C, h, w) as it is; the tokens (B, T, C) of a transformer as a square, without class and register tokens."""
     if maps.ndim == 4:
         return maps
-    side = int((maps.shape[1]) ** 0.5)
-    return maps[:, -side * side :].transpose(1, 2).unflatten(2, (side, side))
+    side = math.isqrt(maps.shape[1])
+    return maps[:, -side * side :].transpose(1, 2).reshape(*maps.shape[::2], side, side)
 
 
 BATCH = 16

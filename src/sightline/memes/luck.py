@@ -76,7 +76,7 @@ def probe_luck(
     Args:
         samples: a pack, as ``memes-samples`` leaves it.
         inference: the arrays of ``memes-infer``; read is ``frozen_features.npy``.
-        network: the fine-tuned network.
+        network: the folder with ``finetuned``.
         backbone: the frozen one, with which those features were made.
         settings: how often, and how strongly.
         resamples: of each interval.
@@ -91,7 +91,7 @@ def probe_luck(
     data = _read(pack, np.load(inference / "frozen_features.npy", mmap_mode="r"), inference)
     smoother = ridge_smoother(data.train_features, data.test_features)
     shuffled = shuffle_test(smoother, data.labels, data.groups, data.truth, settings.shuffles, settings.seed)
-    tuned, _ = load_network(network)
+    tuned, _ = load_network(network / "finetuned")
     changed = changes(settings.resolution, settings.quality, settings.seed)
     answers = {
         "linear": ridge_answers(smoother, data.labels[None], len(data.classes))[0],
@@ -262,7 +262,8 @@ def _learning_curve(data: _Data, settings: Luck, resamples: int) -> pd.DataFrame
                 "accuracy": figure.value,
                 "low": figure.low,
                 "high": figure.high,
-                "spread": right.mean(1).std(ddof=min(1, len(drawn) - 1)),
+                # Rounded, so that equal draws have no spread at all.
+                "spread": round(float(right.mean(1).std(ddof=min(1, len(drawn) - 1))), 9),
             }
         )
     return pd.DataFrame(rows)
