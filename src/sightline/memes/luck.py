@@ -108,7 +108,8 @@ def probe_luck(
         table = pack.manifest.loc[data.test, ["photo", "label", "group"]]
         write_csv(part / "probes.csv", table.assign(**{name: names[of] for name, of in answers.items()}))
         write_png(part / "probes.png", _examples(pack, data, changed))
-    say(f"p = {shuffled.p_value:.2g} that {shuffled.accuracy:.3f} is luck: shuffled {shuffled.shuffled.mean():.3f}")
+    chance, p_value = shuffled.shuffled.mean(), shuffled.p_value
+    say(f"linear {shuffled.accuracy:.3f}, from shuffled labels {chance:.3f} on average: p = {p_value:.2g}")
 
 
 @dataclass(frozen=True)
@@ -195,14 +196,15 @@ def _figures(
     lost = {f"{name}_lost": right["finetuned"] * 1.0 - right[f"{name}_finetuned"] for name in changed}
     gained = {f"{name}_gained": right["finetuned"] * 1.0 - right[name] for name in RIVALS}
     gained["traits_over_majority"] = right["traits"] * 1.0 - right["majority"]
+    right["shuffle"] = shuffled.right
     found = bootstrap(_means({**right, **lost, **gained}), data.test_groups, seed=seed, resamples=resamples)
     of = {name: figure.as_dict() for name, figure in found.items()}
     return {
         "shuffle_p_value": _p_value(shuffled).as_dict(),
         "shuffle": {
-            "accuracy": of["linear"],
+            "accuracy": of["shuffle"],
             "chance": _spread(shuffled.shuffled).as_dict(),
-            "classifier": "ridge regression on frozen features",
+            "classifier": "ridge regression on frozen features, copies labelled alike",
         },
         "accuracy": of["finetuned"],
         "baseline": {name: {"accuracy": of[name], "gain": of[f"{name}_gained"]} for name in RIVALS},
