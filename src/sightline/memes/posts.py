@@ -359,18 +359,18 @@ def _worn(rng: Rng, picture: Picture) -> Picture:
 def _filtered(rng: Rng, picture: Picture) -> Picture:
     """Exposure and colour as anybody sets them, and now and then a filter for effect."""
     kind = rng.random()
-    if kind < 0.05:
+    if kind < 0.08:
         return grade(picture, rgb("ffffff"), 1.1, 0.0)
-    if kind < 0.09:
-        return grade(picture, rgb("ffe0b0"), 1.0, 0.25)
     if kind < 0.13:
+        return grade(picture, rgb("ffe0b0"), 1.0, 0.25)
+    if kind < 0.17:
         return grade(picture, rgb("ffffff"), rng.uniform(1.5, 2.2), rng.uniform(1.5, 2.5))
-    if kind < 0.18:
+    if kind < 0.23:
         return vignette(grade(picture, tinted(rng, LOUD), 1.0, 0.7), 0.4)
-    gamma = np.exp(rng.normal(0, 0.22))
+    gamma = np.exp(rng.normal(0, 0.26))
     bent = np.asarray(255 * (np.arange(256) / 255) ** gamma, np.uint8)
     return grade(
-        bent[picture], 255 * np.exp(rng.normal(0, 0.05, 3)), np.exp(rng.normal(0, 0.1)), np.exp(rng.normal(0, 0.18))
+        bent[picture], 255 * np.exp(rng.normal(0, 0.06, 3)), np.exp(rng.normal(0, 0.12)), np.exp(rng.normal(0, 0.2))
     )
 
 
