@@ -135,13 +135,13 @@ def post_of_anything(rng: Rng, shape: Shape) -> Post:
 def repost(rng: Rng, original: Picture) -> Picture:
     """The same picture as somebody else has it: a little cropped, brighter or darker, with another watermark."""
     h, w = original.shape[:2]
-    keep = rng.uniform(0.98, 1)
+    keep = rng.uniform(0.988, 1)
     top, left = (round(rng.uniform(0, (1 - keep) * side)) for side in (h, w))
     picture = cv2.resize(
         original[top : top + round(keep * h), left : left + round(keep * w)], (w, h), interpolation=cv2.INTER_LINEAR
     )
-    picture = grade(picture, rgb("ffffff") * rng.uniform(0.88, 1.1), rng.uniform(0.92, 1.1), rng.uniform(0.75, 1.2))
-    if rng.random() < 0.3:
+    picture = grade(picture, rgb("ffffff") * rng.uniform(0.88, 1.1), rng.uniform(0.94, 1.07), rng.uniform(0.75, 1.2))
+    if rng.random() < 0.25:
         _watermark(rng, picture)
     return picture
 
