@@ -18,11 +18,9 @@ lint: setup
 
 setup: .venv/installed ## create .venv with the pinned packages
 
-INSTALL = .venv/bin/python -m pip install --quiet --no-deps --requirement requirements.lock
-
 .venv/installed: requirements.lock pyproject.toml
 	test -x .venv/bin/python || $(PYTHON) -m venv .venv || python3 -m venv .venv
-	$(INSTALL) || (sleep 20; $(INSTALL)) # a registry's mirror may lag behind for a moment
+	.venv/bin/python -m pip install --quiet --no-deps --requirement requirements.lock
 	.venv/bin/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	touch $@
 
