@@ -22,7 +22,7 @@ from sklearn.metrics import accuracy_score, f1_score
 from torch import Tensor, nn
 
 from sightline.core.augment import Augmentation
-from sightline.core.classifier import Recipe, fit
+from sightline.core.classifier import Followed, Recipe, fit
 from sightline.core.compute import prepare
 from sightline.core.errors import InputError
 from sightline.core.packs import Pack, open_pack, write_pack
@@ -96,6 +96,7 @@ def train(
     workers: int = 0,
     in_step: Callable[[int], None] = lambda _: None,
     on_epoch: Callable[[pd.DataFrame], None] | None = None,
+    followed: Followed | None = None,
 ) -> tuple[Weights, pd.DataFrame]:
     """Train a small network from its usual start; ``in_step`` is given the number of each training step."""
     prepare(COMPUTE, recipe.seed)
@@ -107,7 +108,7 @@ def train(
             in_step(len(steps))
 
     network.register_forward_hook(count)
-    history = fit(network, pack, labels_of(pack), recipe, COMPUTE, workers, Path("checkpoints"), on_epoch)
+    history = fit(network, pack, labels_of(pack), recipe, COMPUTE, workers, Path("checkpoints"), on_epoch, followed)
     return network.state_dict(), history
 
 
@@ -260,6 +261,69 @@ def test_the_recipe_is_that_of_a_plain_loop(pack: Pack) -> None:
     for name, value in states[int(np.argmin(val_losses))].items():
         if value.is_floating_point():
             torch.testing.assert_close(network.state_dict()[name], value, rtol=2e-3, atol=2e-3)
+
+
+def test_each_parameter_learns_at_the_rate_of_the_first_name_that_fits(pack: Pack) -> None:
+    """One step of AdamW without decay moves a weight by its rate, whatever the gradient, where that is not tiny."""
+    factors = (("6.bias", 0.5), ("6", 0.1), ("0", 0.0))
+    recipe = replace(PLAIN, epochs=1, batch_size=30, warmup_epochs=0, weight_decay=0.0, lr=0.01, lr_factors=factors)
+    prepare(COMPUTE, 0)
+    network = small_network()
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    history = fit(network, pack, labels_of(pack), recipe, COMPUTE, 0, Path("checkpoints"))
+    steps = {name: (value - before[name]).abs() for name, value in network.named_parameters()}
+    for name, rate in (("0.weight", 0.0), ("1.weight", 0.01), ("6.weight", 0.001), ("6.bias", 0.005)):
+        np.testing.assert_allclose(steps[name].detach().numpy(), rate, rtol=0.05, atol=1e-9, err_msg=name)
+    # The rate that is written down is that of parameters without a factor: after the only step, the schedule's end.
+    assert history["lr"].tolist() == [0.0]
+
+
+def test_decay_follows_the_rate_of_its_parameter(pack: Pack) -> None:
+    recipe = replace(PLAIN, epochs=1, batch_size=30, warmup_epochs=0, weight_decay=0.5, lr=0.01)
+    network = small_network()
+    with torch.no_grad():
+        # So large that the step itself, of at most the rate, is nothing beside the decay.
+        network[6].weight.fill_(1e4)
+    fit(network, pack, labels_of(pack), replace(recipe, lr_factors=(("6", 0.1),)), COMPUTE, 0, Path("checkpoints"))
+    np.testing.assert_allclose(network[6].weight.detach().numpy(), 1e4 * (1 - 0.001 * 0.5), rtol=1e-6)
+
+
+def follow(pack: Pack, rows: list[int], **options: Any) -> tuple[Followed, tuple[Weights, pd.DataFrame]]:
+    followed = Followed(np.array(rows), RECIPE.epochs)
+    return followed, train(pack, followed=followed, **options)
+
+
+def test_losses_of_followed_rows_are_those_of_the_averaged_weights_and_change_nothing_else(pack: Pack) -> None:
+    # In no order, of both splits, and not all of validation.
+    rows = [40, 3, 29, 31, 0]
+    labels = labels_of(pack)
+    followed, trained = follow(pack, rows)
+    expected = train(pack)
+    assert_same(trained, expected)
+    assert (followed.losses.shape, followed.losses.dtype) == ((5, 4), np.float32)
+    best = int(expected[1]["val_loss"].idxmin())
+    network = small_network().eval()
+    network.load_state_dict(trained[0])
+    logits = logits_of(network, pack, np.array(rows))
+    losses = F.cross_entropy(logits, torch.from_numpy(labels[rows]), reduction="none")
+    np.testing.assert_allclose(followed.losses[:, best], losses, rtol=1e-4)
+
+    val_rows = pack.rows("val").tolist()
+    followed, (_, history) = follow(pack, val_rows)
+    np.testing.assert_allclose(followed.losses.mean(0), history["val_loss"], rtol=1e-5)
+
+
+def test_losses_from_before_an_interruption_are_kept(pack: Pack) -> None:
+    def interrupt(step: int) -> None:
+        if step == 2 * STEPS_PER_EPOCH + 1:
+            raise KeyboardInterrupt
+
+    rows = [1, 35]
+    with pytest.raises(KeyboardInterrupt):
+        follow(pack, rows, in_step=interrupt)
+    resumed, _ = follow(pack, rows)
+    np.testing.assert_array_equal(resumed.losses, follow(pack, rows)[0].losses)
+    assert np.isfinite(resumed.losses).all()
 
 
 class Witness(nn.Module):

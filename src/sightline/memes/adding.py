@@ -82,11 +82,10 @@ def add_class(name: str, folder: Path, model: Path, out: Path, way: Way, workers
     if way.space not in features:
         raise InputError(f"{model} remembers no {way.space} features, only {', '.join(features)}")
     grown = _learn(way, memory, features[way.space], predictor.temperature)
-    own = np.concatenate([memory.features[way.space], features[way.space]])
-    logits = {
-        space: grown.logits(own, np.concatenate([old, found.outputs[f"{space}_logits"][rows]]))
-        for space, old in memory.logits.items()
+    known = {
+        space: np.concatenate([old, found.outputs[f"{space}_logits"][rows]]) for space, old in memory.logits.items()
     }
+    logits = grown.all_logits(np.concatenate([memory.features[way.space], features[way.space]]), known)
     larger = extended(memory, features, logits)
     if isinstance(grown, Head):
         larger.heads[way.space] = (grown.weight.T, grown.bias)

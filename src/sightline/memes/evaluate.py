@@ -107,7 +107,7 @@ def _classification(
     """Figures of the fine-tuned network with the others as its baselines, and its differences from them."""
     classes = [name.removeprefix("p_") for name in test.columns if name.startswith("p_")]
     number = {name: position for position, name in enumerate(classes)}
-    truth = test["label"].map(number).to_numpy(np.int64)
+    truth = np.array([number[label] for label in test["label"]])
     groups = test["group"].to_numpy()
     statistics = {name: _statistics(truth, shares) for name, shares in answers.items()}
     seed, resamples = settings.seed, settings.resamples
@@ -130,7 +130,7 @@ def _classification(
     return metrics, differences
 
 
-def _statistics(truth: NDArray[np.int64], shares: FloatArray) -> Statistics:
+def _statistics(truth: NDArray[np.integer[Any]], shares: FloatArray) -> Statistics:
     """All figures of a classifier as a function of sample weights, see :func:`sightline.core.intervals.bootstrap`."""
     num_classes = shares.shape[1]
     confusion = confusion_statistics(truth, shares.argmax(1), num_classes)

@@ -215,7 +215,7 @@ class _Study:
             logits = {name: grown.join(scores, known) for name, known in self.logits.items()}
             alone = scores.argmax(1)
         else:
-            logits = dict.fromkeys(self.logits, grown.logits(self.features[space], self.logits[space]))
+            logits = grown.all_logits(self.features[space], self.logits)
             alone = logits[DECIDES].argmax(1)
         answers = logits[DECIDES].argmax(1)
         return self._judged(_Key(method, space, shots), repeat, pick, answers, alone, logits, seconds)

@@ -11,6 +11,7 @@ The first two only judge whether a picture is of the new class; what it is other
 trained for that. So nothing that was known can be confused anew, it can only be taken for the new class.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -55,6 +56,11 @@ class Beside:
         """Put the new class's logit behind the logits (N, K) of the known ones."""
         return self.join(self.scores(features), known)
 
+    def all_logits(self, features: Vectors, known: Mapping[str, Vectors]) -> dict[str, Vectors]:
+        """The same for the logits of several spaces, by name."""
+        scores = self.scores(features)
+        return {space: self.join(scores, logits) for space, logits in known.items()}
+
     def join(self, scores: Vectors, known: Vectors) -> Vectors:
         """The same from scores (N, K + 1) that are at hand."""
         lead = self.slope * margins(scores)
@@ -72,6 +78,10 @@ class Head:
     def logits(self, features: Vectors, known: Vectors) -> Vectors:  # noqa: ARG002 - as Beside
         """Logits (N, K + 1) of features (N, D); those of the old head do not matter."""
         return np.asarray(features @ self.weight + self.bias, np.float32)
+
+    def all_logits(self, features: Vectors, known: Mapping[str, Vectors]) -> dict[str, Vectors]:
+        """The same in place of the logits of several spaces."""
+        return dict.fromkeys(known, self.logits(features, next(iter(known.values()))))
 
 
 Grown = Beside | Head

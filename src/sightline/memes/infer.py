@@ -10,7 +10,6 @@ import torch
 import typer
 from numpy.typing import NDArray
 from safetensors import SafetensorError
-from safetensors.numpy import load_file
 from torch import Tensor, nn
 
 from sightline.core.augment import whole
@@ -24,9 +23,11 @@ from sightline.core.images import Pixels
 from sightline.core.packs import Pack, open_pack
 from sightline.core.progress import say
 from sightline.core.splits import split_digest
+from sightline.memes.memory import Memory, memory_of
 from sightline.memes.network import MemeNet, describe, load_network, on_backbone
 from sightline.memes.params import Infer, Memes
 from sightline.memes.predictor import DECIDES, probabilities
+from sightline.memes.probe import load_probe
 from sightline.memes.rejection import Judged, choose, keeping_threshold, try_scores
 from sightline.memes.unknowns import Description, save_scorer
 from sightline.params import Compute, load
@@ -97,6 +98,7 @@ def infer(
         graph = Deployed(needed, mirror=settings.mirror)
         export_onnx(graph, part / "model.onnx", np.asarray(pack.images[:COMPARED]), graph.outputs)
         save_scorer(part / "scorer.safetensors", chosen.scorer)
+        _memory({space: spaces[space] for space in needed}, known, manifest["split"]).save(part / "memory.safetensors")
         write_json(
             part / "config.json",
             {
@@ -168,17 +170,25 @@ def probe_network(probe: Path, backbone: Path, num_classes: int) -> MemeNet:
     """
     network, _ = on_backbone(load_backbone(backbone), num_classes)
     try:
-        arrays = load_file(probe / "probe.safetensors")
-        weight = arrays["weight"] / arrays["scale"]
-        bias = arrays["bias"] - weight @ arrays["mean"]
-    except (OSError, SafetensorError, KeyError, ValueError) as error:
+        weight, bias = load_probe(probe)[0].as_linear()
+        network.head.load_state_dict({"weight": torch.from_numpy(weight), "bias": torch.from_numpy(bias)})
+    except (OSError, SafetensorError, TypeError, ValueError) as error:
         raise InputError(f"{probe} holds no linear probe: {error}") from None
-    head = {"weight": torch.from_numpy(weight).float(), "bias": torch.from_numpy(bias).float()}
-    try:
-        network.head.load_state_dict(head)
     except RuntimeError:
-        raise InputError(f"{probe} was not fitted on the features of {backbone}: run memes-train again") from None
+        raise InputError(f"{probe} was not fitted to the features of {backbone}: run memes-train again") from None
     return network.eval()
+
+
+def _memory(spaces: Mapping[str, Judged], known: NDArray[np.int64], splits: pd.Series) -> Memory:
+    """What adding a class to the deployed model will need."""
+    rows = np.flatnonzero(splits.isin(["train", "val"]))
+    return memory_of(
+        known[rows],
+        (splits == "train").to_numpy()[rows],
+        {space: judged.pictures.features[rows] for space, judged in spaces.items()},
+        {space: judged.pictures.logits[rows] for space, judged in spaces.items()},
+        {space: (judged.weight, judged.bias) for space, judged in spaces.items()},
+    )
 
 
 def _known(pack: Pack, classes: Sequence[str]) -> NDArray[np.int64]:

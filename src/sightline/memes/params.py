@@ -90,7 +90,10 @@ class Probe(Section):
 
 
 class Train(Section):
-    """Linear probe, then fine-tuning from it with smaller rates in earlier layers; the same from scratch beside it."""
+    """Linear probe, then fine-tuning from it with smaller rates in earlier layers; the same from scratch beside it.
+
+    ``frozen_stages`` of the pretrained network, those nearest to the picture, stay as they are while it is fine-tuned.
+    """
 
     backbone: str
     seed: int = Field(ge=0)
@@ -99,6 +102,7 @@ class Train(Section):
     batch_size: Annotated[int, Field(ge=2)]
     lr: float = Field(gt=0)
     layer_decay: float = Field(gt=0, le=1)
+    frozen_stages: int = Field(ge=0)
     weight_decay: float = Field(ge=0)
     warmup_epochs: float = Field(ge=0)
     label_smoothing: Share

@@ -18,6 +18,7 @@ import typer
 from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedGroupKFold
 from timm.models import group_parameters
+from torch import nn
 
 from sightline.core.augment import Augmentation
 from sightline.core.backbone import Backbone, load_backbone
@@ -147,6 +148,7 @@ class _Course:
         with torch.no_grad():
             for parameter, value in zip((network.head.weight, network.head.bias), probe.as_linear(), strict=True):
                 parameter.copy_(torch.from_numpy(value))
+        freeze(network, self.settings.frozen_stages)
         recipe = self._recipe(self.settings.lr, layer_factors(network, self.settings.layer_decay))
         return self._fit(network, pack, recipe, name, on_epoch, followed)
 
@@ -248,12 +250,37 @@ def layer_factors(network: MemeNet, decay: float) -> tuple[tuple[str, float], ..
     Stages are timm's; those near the picture come first (Howard and Ruder, "Universal Language Model Fine-tuning for
     Text Classification", ACL 2018: discriminative fine-tuning). The head has no factor.
     """
-    model = network.backbone.model
-    stages = group_parameters(model, model.group_matcher(coarse=True), reverse=True)
+    stages = _stages(network)
     last = max(stages.values())
     # Whole names, the longest first, so that none is taken for the beginning of another.
     names = sorted(stages, key=len, reverse=True)
     return tuple((f"backbone.model.{name}", decay ** (last + 1 - stages[name])) for name in names)
+
+
+def freeze(network: MemeNet, count: int) -> None:
+    """Let the first ``count`` stages of the backbone, in timm's order, keep weights and batch-norm statistics.
+
+    Raises:
+        InputError: there are no more stages than that.
+    """
+    stages = _stages(network)
+    if count > max(stages.values()):
+        raise InputError(f"memes.train.frozen_stages is {count}: the backbone has {max(stages.values()) + 1} stages")
+    model = network.backbone.model
+    for name, stage in stages.items():
+        if stage < count:
+            model.get_parameter(name).requires_grad_(False)
+            owner = model.get_submodule(name.rpartition(".")[0])
+            if isinstance(owner, nn.modules.batchnorm._BatchNorm):
+                # Lightning leaves a module in eval mode that it finds in eval mode.
+                owner.eval()
+
+
+def _stages(network: MemeNet) -> dict[str, int]:
+    """The stage of every parameter of the backbone, 0 nearest to the picture, as timm groups them."""
+    model = network.backbone.model
+    stages: dict[str, int] = group_parameters(model, model.group_matcher(coarse=True), reverse=True)
+    return stages
 
 
 VAL_SHARE = 0.2
