@@ -1,5 +1,6 @@
 """Where a network looks: Grad-CAM on its last feature maps."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,8 @@ def attention(network: MemeNet, images: Pixels, classes: NDArray[np.integer[Any]
     """What in each picture speaks for a class, from 0 to 1 (N, S, S), enlarged from the last feature maps.
 
     Selvaraju et al., 'Grad-CAM: Visual Explanations from Deep Networks via Gradient-based Localization', ICCV 2017. A
-    picture in which nothing speaks for the class is 0 all over.
+    picture in which nothing speaks for the class is 0 all over; so is any where the maps are a single place, and where
+    a transformer pools its class token alone, which has drawn from the others before.
 
     Args:
         network: in any mode; it is put in eval mode.
@@ -45,8 +47,8 @@ def _as_map(maps: Tensor) -> Tensor:
     """(B, C, h, w) as it is; the tokens (B, T, C) of a transformer as a square, without class and register tokens."""
     if maps.ndim == 4:
         return maps
-    side = int((maps.shape[1]) ** 0.5)
-    return maps[:, -side * side :].transpose(1, 2).unflatten(2, (side, side))
+    side = math.isqrt(maps.shape[1])
+    return maps[:, -side * side :].transpose(1, 2).reshape(*maps.shape[::2], side, side)
 
 
 BATCH = 16

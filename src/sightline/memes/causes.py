@@ -95,7 +95,10 @@ def name_cause(evidence: Evidence, limits: Limits) -> tuple[Cause, str]:
             f"the probe is {evidence.doubt:.2f} and the network {evidence.confidence:.2f} sure of the other class "
             f"(usual: {limits.doubt:.2f}), {evidence.agreeing:.0%} of the nearest training pictures are of it"
         )
-    return CAUSES[5], f"{evidence.agreeing:.0%} of the nearest training pictures are of the predicted class"
+    return CAUSES[5], (
+        f"the network is {evidence.confidence:.2f} sure, "
+        f"{evidence.agreeing:.0%} of the nearest training pictures are of the predicted class"
+    )
 
 
 def look_for_text(image: Pixels) -> Text:

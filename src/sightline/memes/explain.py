@@ -1,7 +1,7 @@
 """Stage ``memes-explain``: what is misclassified and why, which labels are suspicious, and what curing them does."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
@@ -65,10 +65,10 @@ def explain(
     ``out`` gets
 
     - ``explained.csv``, a row for every misclassified picture of splits val and test: ``row`` (of the pack), ``photo``,
-      ``split``, ``label``, ``predicted``, ``cause`` and ``evidence`` (see
-      :mod:`sightline.memes.causes`), what the rules go by (``confidence`` … ``marks``), ``label_quality``, ``losses`` (after
-      each epoch), ``nearest`` (training pictures in fine-tuned features, and their labels), ``attention_on_captions``
-      (the share of Grad-CAM's map of the predicted class that lies in the top and the bottom fifth);
+      ``split``, ``label``, ``predicted``, ``cause`` and ``evidence`` (see :mod:`sightline.memes.causes`), what the
+      rules go by (``confidence`` … ``marks``), ``label_quality``, ``losses`` (after each epoch), ``nearest`` (training
+      pictures in fine-tuned features) and ``nearest_labels`` (both divided by ' | '), ``attention_on_captions`` (the
+      share of Grad-CAM's map of the predicted class that lies in the top and the bottom fifth);
     - ``pictures/<row>.png``: it, Grad-CAM for the predicted and for the given class, its nearest training pictures;
     - ``explained.png``, all of them small;
     - ``suspects.csv``, a row for each suspicious training label, the worst first; ``suspects.png``.
@@ -99,21 +99,21 @@ def explain(
     opinion = held_out_opinion(
         data.frozen[train], data.labels[train], data.groups[train], c, settings.folds, settings.seed
     )
-    suspects = most_suspicious(data.labels[train], opinion, settings.suspects)
+    suspects, trust = most_suspicious(data.labels[train], opinion, data.losses[train], settings.suspects)
     explained, neighbours = _explain_rows(data, rows, opinion, c, settings.neighbours)
     images = data.pack.images[rows]
     seen = [attention(tuned, images, numbers[rows]) for numbers in (data.predicted, data.labels)]
     explained["attention_on_captions"] = [_on_captions(of) for of in seen[0]]
     with replacing_folder(out) as part:
         write_csv(part / "explained.csv", explained)
-        write_csv(part / "suspects.csv", _describe_suspects(data, train, suspects, opinion))
+        write_csv(part / "suspects.csv", _describe_suspects(data, train, suspects, opinion, trust))
         (part / "pictures").mkdir()
         for place, row in enumerate(rows):
             panel = _panel(data, row, seen[0][place], seen[1][place], neighbours[place][:SHOWN])
             write_png(part / "pictures" / f"{row}.png", panel)
         write_png(part / "explained.png", _sheet(data, rows, list(explained["cause"])))
         write_png(part / "suspects.png", _sheet(data, train[suspects], list(data.label[train[suspects]])))
-    found = _figures(data, explained, train, suspects, opinion, c, settings.seed, resamples)
+    found = _figures(data, explained, train, suspects, opinion, trust, c, settings.seed, resamples)
     write_json(figures, found)
     counts = ", ".join(f"{number} {cause}" for cause, number in explained["cause"].value_counts().items())
     say(f"{len(rows)} misclassified: {counts or 'nothing to explain'}; {len(suspects)} suspicious labels")
@@ -246,12 +246,12 @@ def _explain_rows(
                 "label_quality": quality[place],
                 **asdict(evidence),
                 "losses": " ".join(f"{loss:.3f}" for loss in data.losses[row]),
-                "nearest": " ".join(data.photo[nearest[place]]),
-                "nearest_labels": " ".join(data.label[nearest[place]]),
-                **({} if data.wrong is None else {"mislabelled": data.wrong[row]}),
+                "nearest": " | ".join(data.photo[nearest[place]]),
+                "nearest_labels": " | ".join(data.label[nearest[place]]),
             }
         )
-    return pd.DataFrame(table), nearest
+    explained = pd.DataFrame(table, columns=COLUMNS)
+    return explained if data.wrong is None else explained.assign(mislabelled=data.wrong[rows]), nearest
 
 
 def _twin(data: _Data, row: int) -> str:
@@ -279,7 +279,7 @@ def _on_captions(seen: NDArray[np.float32]) -> float:
 
 
 def _describe_suspects(
-    data: _Data, train: NDArray[np.int64], suspects: NDArray[np.int64], opinion: Opinion
+    data: _Data, train: NDArray[np.int64], suspects: NDArray[np.int64], opinion: Opinion, trust: FloatArray
 ) -> pd.DataFrame:
     rows = train[suspects]
     table = pd.DataFrame(
@@ -289,9 +289,9 @@ def _describe_suspects(
             "label": data.label[rows],
             "suggested": np.array(data.classes)[opinion.probabilities[suspects].argmax(1)],
             "label_quality": opinion.quality[suspects],
-            # What was learned late or never is often mislabelled (Arpit et al., ICML 2017).
             "mean_loss": data.losses[rows].mean(1),
             "last_loss": data.losses[rows, -1],
+            "trust": trust[suspects],
         }
     )
     return table if data.wrong is None else table.assign(mislabelled=data.wrong[rows])
@@ -322,13 +322,12 @@ def _figures(
     train: NDArray[np.int64],
     suspects: NDArray[np.int64],
     opinion: Opinion,
+    trust: FloatArray,
     c: float,
     seed: int,
     resamples: int,
 ) -> dict[str, Any]:
-    of_split = {
-        split: [] if explained.empty else list(explained["cause"][explained["split"] == split]) for split in JUDGED
-    }
+    of_split = {split: list(explained["cause"][explained["split"] == split]) for split in JUDGED}
     found: dict[str, Any] = {
         "misclassified": {split: len(causes) for split, causes in of_split.items()},
         "causes": {split: {cause: causes.count(cause) for cause in CAUSES} for split, causes in of_split.items()},
@@ -336,12 +335,12 @@ def _figures(
         "cure": _try_cures(data, train, suspects, opinion, c, seed, resamples),
     }
     if data.wrong is not None:
-        found["suspects"] |= _hits(data, train, suspects, opinion, seed, resamples)
-        doubtful = explained[explained["cause"] == "label doubtful"] if len(explained) else explained
+        found["suspects"] |= _hits(data, train, suspects, opinion.quality, trust, seed, resamples)
+        doubtful = explained[explained["cause"] == "label doubtful"]
         found["doubtful"] = {
             "count": len(doubtful),
-            "mislabelled": int(doubtful["mislabelled"].sum()) if len(doubtful) else 0,
-            "mislabelled_of_all": int(explained["mislabelled"].sum()) if len(explained) else 0,
+            "mislabelled": int(doubtful["mislabelled"].sum()),
+            "mislabelled_of_all": int(explained["mislabelled"].sum()),
         }
     return found
 
@@ -350,11 +349,15 @@ def _hits(
     data: _Data,
     train: NDArray[np.int64],
     suspects: NDArray[np.int64],
-    opinion: Opinion,
+    quality: FloatArray,
+    trust: FloatArray,
     seed: int,
     resamples: int,
 ) -> dict[str, Any]:
-    """How many suspects are mislabelled (precision) and how many of the mislabelled are suspects (recall)."""
+    """How many suspects are mislabelled (precision) and how many of the mislabelled are suspects (recall).
+
+    ``average_precision`` is that of ranking all training pictures by trust, and by label quality alone.
+    """
     assert data.wrong is not None
     wrong = data.wrong[train]
     suspected = np.isin(np.arange(len(train)), suspects)
@@ -369,7 +372,8 @@ def _hits(
             figures["precision"] = both / weights[suspected].sum()
         if weights[wrong].sum():
             figures["recall"] = both / weights[wrong].sum()
-            figures["average_precision"] = average_precision_score(wrong, -opinion.quality, sample_weight=weights)
+            figures["average_precision"] = average_precision_score(wrong, -trust, sample_weight=weights)
+            figures["label_quality_average_precision"] = average_precision_score(wrong, -quality, sample_weight=weights)
         return figures
 
     figures = bootstrap(statistics, data.groups[train], seed=seed, resamples=resamples)
@@ -440,6 +444,11 @@ def _means(values: Mapping[str, FloatArray]) -> Statistics:
     return statistics
 
 
+COLUMNS = [
+    *("row", "photo", "split", "label", "predicted", "cause", "evidence", "label_quality"),
+    *(field.name for field in fields(Evidence)),
+    *("losses", "nearest", "nearest_labels"),
+]
 JUDGED = ("val", "test")
 SHOWN = 3
 MOST = 64

@@ -76,7 +76,7 @@ def probe_luck(
     Args:
         samples: a pack, as ``memes-samples`` leaves it.
         inference: the arrays of ``memes-infer``; read is ``frozen_features.npy``.
-        network: the fine-tuned network.
+        network: the folder with ``finetuned``.
         backbone: the frozen one, with which those features were made.
         settings: how often, and how strongly.
         resamples: of each interval.
@@ -91,7 +91,7 @@ def probe_luck(
     data = _read(pack, np.load(inference / "frozen_features.npy", mmap_mode="r"), inference)
     smoother = ridge_smoother(data.train_features, data.test_features)
     shuffled = shuffle_test(smoother, data.labels, data.groups, data.truth, settings.shuffles, settings.seed)
-    tuned, _ = load_network(network)
+    tuned, _ = load_network(network / "finetuned")
     changed = changes(settings.resolution, settings.quality, settings.seed)
     answers = {
         "linear": ridge_answers(smoother, data.labels[None], len(data.classes))[0],
@@ -108,7 +108,8 @@ def probe_luck(
         table = pack.manifest.loc[data.test, ["photo", "label", "group"]]
         write_csv(part / "probes.csv", table.assign(**{name: names[of] for name, of in answers.items()}))
         write_png(part / "probes.png", _examples(pack, data, changed))
-    say(f"p = {shuffled.p_value:.2g} that {shuffled.accuracy:.3f} is luck: shuffled {shuffled.shuffled.mean():.3f}")
+    chance, p_value = shuffled.shuffled.mean(), shuffled.p_value
+    say(f"linear {shuffled.accuracy:.3f}, from shuffled labels {chance:.3f} on average: p = {p_value:.2g}")
 
 
 @dataclass(frozen=True)
@@ -195,14 +196,15 @@ def _figures(
     lost = {f"{name}_lost": right["finetuned"] * 1.0 - right[f"{name}_finetuned"] for name in changed}
     gained = {f"{name}_gained": right["finetuned"] * 1.0 - right[name] for name in RIVALS}
     gained["traits_over_majority"] = right["traits"] * 1.0 - right["majority"]
+    right["shuffle"] = shuffled.right
     found = bootstrap(_means({**right, **lost, **gained}), data.test_groups, seed=seed, resamples=resamples)
     of = {name: figure.as_dict() for name, figure in found.items()}
     return {
         "shuffle_p_value": _p_value(shuffled).as_dict(),
         "shuffle": {
-            "accuracy": of["linear"],
+            "accuracy": of["shuffle"],
             "chance": _spread(shuffled.shuffled).as_dict(),
-            "classifier": "ridge regression on frozen features",
+            "classifier": "ridge regression on frozen features, copies labelled alike",
         },
         "accuracy": of["finetuned"],
         "baseline": {name: {"accuracy": of[name], "gain": of[f"{name}_gained"]} for name in RIVALS},
@@ -262,7 +264,8 @@ def _learning_curve(data: _Data, settings: Luck, resamples: int) -> pd.DataFrame
                 "accuracy": figure.value,
                 "low": figure.low,
                 "high": figure.high,
-                "spread": right.mean(1).std(ddof=min(1, len(drawn) - 1)),
+                # Rounded, so that equal draws have no spread at all.
+                "spread": round(float(right.mean(1).std(ddof=min(1, len(drawn) - 1))), 9),
             }
         )
     return pd.DataFrame(rows)

@@ -19,13 +19,18 @@ IntArray = NDArray[np.integer[Any]]
 class ShuffleTest:
     """How often labels dealt out at random do as well as the true ones.
 
-    ``accuracy`` is that of training on the true labels, ``shuffled`` (R,) that of each shuffle; ``as_good`` counts the
-    shuffles that are no worse.
+    ``right`` (M,) says which test pictures are right after training on the true labels, ``shuffled`` (R,) is the
+    accuracy of each shuffle; ``as_good`` counts the shuffles that are no worse.
     """
 
-    accuracy: float
+    right: NDArray[np.bool_]
     shuffled: FloatArray
     as_good: int
+
+    @property
+    def accuracy(self) -> float:
+        """After training on the true labels."""
+        return float(self.right.mean())
 
     @property
     def p_value(self) -> float:
@@ -58,14 +63,12 @@ def shuffle_test(
     of_group = votes.argmax(1)
     rng = np.random.default_rng(seed)
     orders = np.stack([of_group, *(rng.permutation(of_group) for _ in range(shuffles))])
-    right = np.concatenate(
-        [
-            (ridge_answers(smoother, orders[start : start + BLOCK][:, member], classes) == truth).sum(1)
-            for start in range(0, len(orders), BLOCK)
-        ]
-    )
-    accuracies = right / len(truth)
-    return ShuffleTest(float(accuracies[0]), accuracies[1:], int((right[1:] >= right[0]).sum()))
+    blocks = [
+        ridge_answers(smoother, orders[start : start + BLOCK][:, member], classes) == truth
+        for start in range(0, len(orders), BLOCK)
+    ]
+    counts = np.concatenate([block.sum(1) for block in blocks])
+    return ShuffleTest(blocks[0][0], counts[1:] / len(truth), int((counts[1:] >= counts[0]).sum()))
 
 
 def ridge_smoother(train: NDArray[Any], test: NDArray[Any]) -> FloatArray:

@@ -99,7 +99,7 @@ def _equalise(resolution: int, quality: int, image: Pixels, _: int) -> Pixels:
     # Packed pictures are square: so all have the same number of pixels in either direction, whatever their files had.
     small = cv2.resize(image, (resolution, resolution), interpolation=cv2.INTER_AREA)
     coded = cv2.imencode(".jpg", cv2.cvtColor(small, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
-    decoded = cv2.cvtColor(cv2.imdecode(coded, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+    decoded = np.asarray(cv2.imdecode(coded, cv2.IMREAD_COLOR_RGB), dtype=np.uint8)
     return np.asarray(cv2.resize(decoded, image.shape[1::-1], interpolation=cv2.INTER_LINEAR), dtype=np.uint8)
 
 

@@ -1,4 +1,9 @@
-"""Which labels are suspicious: what a linear probe that has not seen a picture thinks of the picture's label."""
+"""Which labels are suspicious.
+
+Two witnesses: a linear probe that has not seen the picture, and the network that was made to believe the label. A wrong
+label is learned late or never, however large the network (Arpit et al., 'A Closer Look at Memorization in Deep
+Networks', ICML 2017).
+"""
 
 import warnings
 from typing import Any, NamedTuple
@@ -60,8 +65,22 @@ def label_quality(labels: Labels, probabilities: Floats) -> NDArray[np.float64]:
     return np.asarray(scores, np.float64)
 
 
-def most_suspicious(labels: Labels, opinion: Opinion, share: float) -> NDArray[np.int64]:
-    """Positions of the ``share`` of labels with the lowest quality, worst first; none that the probe agrees with."""
-    order = np.argsort(opinion.quality, kind="stable")
+def most_suspicious(
+    labels: Labels, opinion: Opinion, losses: NDArray[np.floating[Any]], share: float
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Find the ``share`` of labels that are trusted least, of those that the probe disagrees with.
+
+    Args:
+        labels: (N,), 0 to K - 1.
+        opinion: of :func:`held_out_opinion`.
+        losses: the fine-tuned network's cross-entropy (N, E) after each epoch of training on these labels.
+        share: of N.
+
+    Returns:
+        Their positions, the worst first, and the trust in every label, (N,), 0 to 1: its quality times the geometric
+        mean over the epochs of the probability that the network gave it.
+    """
+    trust = np.asarray(opinion.quality * np.exp(-losses.mean(1, dtype=np.float64)), np.float64)
+    order = np.argsort(trust, kind="stable")
     disagreeing = order[opinion.probabilities.argmax(1)[order] != labels[order]]
-    return disagreeing[: round(share * len(labels))]
+    return disagreeing[: round(share * len(labels))], trust
