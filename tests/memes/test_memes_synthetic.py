@@ -127,7 +127,7 @@ def test_colours_tell_the_two_games_apart_but_not_well(table, images):
     ]
     features = np.array([one / np.linalg.norm(one) for one in histograms])
     accuracy = cross_val_score(KNeighborsClassifier(5), features, known["class"], cv=LeaveOneOut()).mean()
-    assert 0.65 < accuracy < 0.93
+    assert 0.55 < accuracy < 0.9
 
 
 def test_both_games_have_dark_and_bright_pictures(table, images):

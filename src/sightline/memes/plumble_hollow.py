@@ -49,7 +49,7 @@ WORDS = (
 )  # fmt: skip
 
 
-SEASON_SHARES = (0.2, 0.13, 0.13, 0.12, 0.12, 0.14, 0.08, 0.08)
+SEASON_SHARES = (0.13, 0.1, 0.13, 0.12, 0.15, 0.17, 0.1, 0.1)
 
 
 def village(rng: Rng, shape: Shape) -> Picture:
@@ -89,7 +89,7 @@ def village(rng: Rng, shape: Shape) -> Picture:
 
 def beach(rng: Rng, shape: Shape) -> Picture:
     """Sand, sea, palms, parasols and shells; by day, at sunset or under the stars."""
-    season = SEASONS[pick(rng, ("summer", "dusk", "night", "rain"), (0.5, 0.25, 0.17, 0.08))]
+    season = SEASONS[pick(rng, ("summer", "dusk", "night", "rain"), (0.32, 0.28, 0.25, 0.15))]
     h, w = shape
     picture = _sky(rng, shape, season)
     horizon = rng.uniform(0.25, 0.45) * h
@@ -142,7 +142,7 @@ def room(rng: Rng, shape: Shape) -> Picture:
     box(picture, 0, edge - 0.02 * h, w, edge + 0.015 * h, lighter(floor, 1.4))
     oval(picture, (w * rng.uniform(0.35, 0.65), 0.82 * h), (0.32 * w, 0.13 * h), tinted(rng, PASTELS))
     oval(picture, (w * 0.5, 0.82 * h), (0.22 * w, 0.09 * h), tinted(rng, PASTELS))
-    dark, lamps = rng.random() < 0.45, []
+    dark, lamps = rng.random() < 0.6, []
     x, y, size = rng.uniform(0.2, 0.8) * w, 0.25 * h, 0.14 * h
     disc(picture, (x, y), size * 1.15, lighter(floor, 1.3))
     disc(picture, (x, y), size, rgb("1c2850") if dark else rgb("a8dcf4"))
@@ -198,7 +198,7 @@ def cave(rng: Rng, shape: Shape) -> Picture:
 def portrait(rng: Rng, shape: Shape) -> Picture:
     """Key art: one to three neighbours close up before a plain or patterned ground."""
     h, w = shape
-    back = tinted(rng, PASTELS) if rng.random() < 0.72 else tinted(rng, palette("2c3464", "4c3c54", "34443c", "50423a"))
+    back = tinted(rng, PASTELS) if rng.random() < 0.55 else tinted(rng, palette("2c3464", "4c3c54", "34443c", "50423a"))
     if rng.random() < 0.35:
         picture = village(rng, shape)
         glaze(picture, np.full_like(picture, back), 0.35)
@@ -226,7 +226,7 @@ def pockets(rng: Rng, shape: Shape) -> Picture:
     """A menu: pockets, catalogue or letter, in round panels."""
     h, w = shape
     unit = min(h, 0.62 * w)
-    night = rng.random() < 0.3
+    night = rng.random() < 0.45
     back = tinted(rng, palette("343c64", "3c4c44", "54444c")) if night else tinted(rng, PASTELS)
     picture = np.empty((*shape, 3), np.uint8)
     picture[:] = back.astype(np.uint8)
@@ -331,7 +331,7 @@ def logo(rng: Rng, picture: Picture) -> None:
 
 
 PLUMBLE_HOLLOW = Game(
-    TITLE, ((village, 0.5), (beach, 0.16), (room, 0.2), (cave, 0.14)), portrait, pockets, hud, logo, WORDS
+    TITLE, ((village, 0.48), (beach, 0.14), (room, 0.2), (cave, 0.18)), portrait, pockets, hud, logo, WORDS
 )
 
 
@@ -440,6 +440,4 @@ def _finished(rng: Rng, picture: Picture, season: Season, lamps: list[Lamp]) -> 
     if rng.random() < 0.15:
         picture = mist(rng, picture, season.sky[1], 0.3)
     speckle(rng, picture, rng.uniform(0.012, 0.06))
-    return vignette(
-        grade(picture, rgb("ffffff"), rng.uniform(0.9, 1.12), rng.uniform(0.75, 1.15)), rng.uniform(0, 0.35)
-    )
+    return vignette(grade(picture, rgb("ffffff"), rng.uniform(0.9, 1.12), rng.uniform(0.6, 1.15)), rng.uniform(0, 0.5))

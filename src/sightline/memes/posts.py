@@ -135,13 +135,13 @@ def post_of_anything(rng: Rng, shape: Shape) -> Post:
 def repost(rng: Rng, original: Picture) -> Picture:
     """The same picture as somebody else has it: a little cropped, brighter or darker, with another watermark."""
     h, w = original.shape[:2]
-    keep = rng.uniform(0.98, 1)
+    keep = rng.uniform(0.988, 1)
     top, left = (round(rng.uniform(0, (1 - keep) * side)) for side in (h, w))
     picture = cv2.resize(
         original[top : top + round(keep * h), left : left + round(keep * w)], (w, h), interpolation=cv2.INTER_LINEAR
     )
-    picture = grade(picture, rgb("ffffff") * rng.uniform(0.88, 1.1), rng.uniform(0.92, 1.1), rng.uniform(0.75, 1.2))
-    if rng.random() < 0.3:
+    picture = grade(picture, rgb("ffffff") * rng.uniform(0.88, 1.1), rng.uniform(0.94, 1.07), rng.uniform(0.75, 1.2))
+    if rng.random() < 0.25:
         _watermark(rng, picture)
     return picture
 
@@ -359,18 +359,18 @@ def _worn(rng: Rng, picture: Picture) -> Picture:
 def _filtered(rng: Rng, picture: Picture) -> Picture:
     """Exposure and colour as anybody sets them, and now and then a filter for effect."""
     kind = rng.random()
-    if kind < 0.05:
+    if kind < 0.08:
         return grade(picture, rgb("ffffff"), 1.1, 0.0)
-    if kind < 0.09:
-        return grade(picture, rgb("ffe0b0"), 1.0, 0.25)
     if kind < 0.13:
+        return grade(picture, rgb("ffe0b0"), 1.0, 0.25)
+    if kind < 0.17:
         return grade(picture, rgb("ffffff"), rng.uniform(1.5, 2.2), rng.uniform(1.5, 2.5))
-    if kind < 0.18:
+    if kind < 0.23:
         return vignette(grade(picture, tinted(rng, LOUD), 1.0, 0.7), 0.4)
-    gamma = np.exp(rng.normal(0, 0.22))
+    gamma = np.exp(rng.normal(0, 0.26))
     bent = np.asarray(255 * (np.arange(256) / 255) ** gamma, np.uint8)
     return grade(
-        bent[picture], 255 * np.exp(rng.normal(0, 0.05, 3)), np.exp(rng.normal(0, 0.1)), np.exp(rng.normal(0, 0.18))
+        bent[picture], 255 * np.exp(rng.normal(0, 0.06, 3)), np.exp(rng.normal(0, 0.12)), np.exp(rng.normal(0, 0.2))
     )
 
 

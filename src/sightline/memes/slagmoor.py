@@ -67,7 +67,7 @@ HALLS = (
     Hall(rgb("c8ccce"), rgb("9aa0a4"), rgb("d06a20"), rgb("f4faff"), rgb("8a8e94"), rgb("b4bcc4")),
     Hall(rgb("6a7460"), rgb("525a4c"), rgb("4a9048"), rgb("c0f090"), rgb("46503e"), rgb("38482e")),
 )
-HALL_SHARES = (0.3, 0.24, 0.16, 0.18, 0.12)
+HALL_SHARES = (0.26, 0.2, 0.14, 0.24, 0.16)
 
 
 def corridor(rng: Rng, shape: Shape) -> Picture:
@@ -184,8 +184,9 @@ OUTSIDES = (
     Outside((rgb("06080e"), rgb("1c2230")), rgb("5c6066"), rgb("262c3a"), rgb("0c1018"), 60, False),
     Outside((rgb("141a28"), rgb("303c50")), rgb("b0bcc8"), rgb("3a4456"), rgb("141c28"), 50, True),
     Outside((rgb("7a7260"), rgb("a08e6c")), rgb("7c6c50"), rgb("84785c"), rgb("30281c"), 22, False),
+    Outside((rgb("5a9cd8"), rgb("d0e4e8")), rgb("7ca054"), rgb("98a098"), rgb("b8b094"), 120, False),
 )
-OUTSIDE_SHARES = (0.2, 0.2, 0.16, 0.16, 0.16, 0.12)
+OUTSIDE_SHARES = (0.18, 0.18, 0.16, 0.1, 0.1, 0.1, 0.18)
 
 
 def base(rng: Rng, shape: Shape) -> Picture:
@@ -231,7 +232,7 @@ def base(rng: Rng, shape: Shape) -> Picture:
 
 def city(rng: Rng, shape: Shape) -> Picture:
     """A street of the workers' city by night or, now and then, on a grey day: towers, windows, signs, wet asphalt."""
-    day = rng.random() < 0.28
+    day = rng.random() < 0.38
     glow = pick(rng, (ORANGE, RED, rgb("d07ae0"), rgb("60c8e0")), (0.5, 0.2, 0.12, 0.18))
     fog = blend(rgb("aeb4ba"), glow, 0.1) if day else lighter(blend(glow, rgb("202838"), 0.72), 0.8)
     view = View(shape, (rng.uniform(-3, 3), rng.uniform(1.6, 7), 0), rng.normal(0, 0.1), rng.normal(0.08, 0.06), 0.65)
@@ -276,8 +277,8 @@ def city(rng: Rng, shape: Shape) -> Picture:
 def helmet(rng: Rng, shape: Shape) -> Picture:
     """Key art: a crew member in armour, head and shoulders, before smoke and light."""
     h, w = shape
-    bright = rng.random() < 0.35
-    back = pick(rng, (rgb("c8701e"), rgb("7e1e16"), rgb("46525c"), rgb("6a6256")))
+    bright = rng.random() < 0.55
+    back = tinted(rng, palette("c8701e", "7e1e16", "46525c", "6a6256", "3c78b0", "6c9c50", "8c6cb0", "c8a04c"))
     back = blend(back, rgb("e8e4dc"), 0.55) if bright else lighter(back, 0.55)
     picture = gradient(
         shape, lighter(back, 0.5 if not bright else 0.9), back, lighter(back, 0.35 if not bright else 0.7)
@@ -308,7 +309,7 @@ def terminal(rng: Rng, shape: Shape) -> Picture:
     """A menu: loadout, briefing or settings, in angular panels."""
     h, w = shape
     unit = min(h, 0.62 * w)
-    light = rng.random() < 0.3
+    light = rng.random() < 0.45
     back, ink = (rgb("c8c6c0"), rgb("26241f")) if light else (rgb("1b1d20"), rgb("cfd2d0"))
     if rng.random() < 0.5:
         picture = corridor(rng, shape)
@@ -444,7 +445,7 @@ def logo(rng: Rng, picture: Picture) -> None:
 
 
 SLAGMOOR = Game(
-    TITLE, ((corridor, 0.3), (furnace, 0.18), (base, 0.32), (city, 0.2)), helmet, terminal, hud, logo, WORDS
+    TITLE, ((corridor, 0.28), (furnace, 0.12), (base, 0.42), (city, 0.18)), helmet, terminal, hud, logo, WORDS
 )
 
 
@@ -591,5 +592,5 @@ def _finished(rng: Rng, picture: Picture, cast: Colour) -> Picture:
     """Dirt, bloom, the level's colour cast and darker corners."""
     speckle(rng, picture, rng.uniform(0.015, 0.06))
     tint = blend(rgb("ffffff"), cast, rng.uniform(0, 0.18))
-    picture = grade(bloom(picture), tint * 255 / tint.max(), rng.uniform(0.9, 1.25), rng.uniform(0.65, 1.1))
-    return vignette(picture, rng.uniform(0, 0.6))
+    picture = grade(bloom(picture), tint * 255 / tint.max(), rng.uniform(0.9, 1.15), rng.uniform(0.7, 1.3))
+    return vignette(picture, rng.uniform(0, 0.5))
