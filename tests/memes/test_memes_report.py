@@ -108,6 +108,7 @@ def test_every_cause_is_shown_before_a_second_mistake_of_one(told: dict[str, Any
     assert len(shown) == stage.SHOWN_MISTAKES
     assert set(shown) == {CAUSES[0], CAUSES[-1], CAUSES[3]}
     assert told["wrong"]["mosaic"]["count"] == 6 * len(shown)
+    assert all(mistake["nearest"] == ["label", "answer", "answer"] for mistake in told["wrong"]["shown"])
 
 
 def test_the_chosen_score_and_method_are_marked(run: Run, told: dict[str, Any]) -> None:
@@ -268,6 +269,7 @@ def write_explain(folder: Path, manifest: pd.DataFrame, known: list[str], images
     table = wrong[["photo", "split", "label"]].reset_index(names="row")
     table = table.assign(predicted=known[1], cause=causes, evidence="60% of *all* #x", label_quality=0.125)
     table = table.assign(confidence=np.linspace(0.99, 0.6, 10), losses="2.5 1.5 3.0", mislabelled=True)
+    table = table.assign(nearest_labels=f"{known[0]} | {known[1]} | {known[1]}")
     write_csv(out / "explained.csv", table)
     for row in table["row"]:
         panel = contact_sheet(list(images[:6]), ["caption"] * 6, 6, 128)

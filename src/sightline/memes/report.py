@@ -212,9 +212,8 @@ def _result(metrics: Path, measured: dict[str, Any], classes: Sequence[str], fig
 
 def _wrong(explain: Path, measured: dict[str, Any], memes: Memes, figures: Path) -> dict[str, Any]:
     """The misclassified pictures, some of them shown, and what curing suspicious labels does."""
-    table = _read_texts(
-        explain / "explained.csv", "photo", "split", "label", "predicted", "cause", "evidence", "losses"
-    )
+    texts = ("photo", "split", "label", "predicted", "cause", "evidence", "losses", "nearest_labels")
+    table = _read_texts(explain / "explained.csv", *texts)
     causes = measured["causes"]
     splits = list(causes)
     # The surest mistake of each cause, then the second surest of each, …
@@ -244,9 +243,15 @@ def _mistake(row: dict[Any, Any]) -> dict[str, Any]:
         "cause": row["cause"],
         "evidence": row["evidence"],
         "quality": f"{float(row['label_quality']):.2f}",
+        "nearest": [_side(label, row) for label in str(row["nearest_labels"]).split(" | ")],
         "losses": [loss for loss in losses if math.isfinite(loss)],
         "wrong_label": str(row.get("mislabelled", "")) == "True",
     }
+
+
+def _side(label: str, row: dict[Any, Any]) -> str:
+    """On which side of the quarrel a training picture with this label is."""
+    return "answer" if label == row["predicted"] else "label" if label == row["label"] else "other"
 
 
 def _panel(path: Path) -> list[Pixels]:

@@ -65,7 +65,8 @@ def bring_in(data: Data, path: Path, out: Path, workers: int) -> None:
         pictures = read_folders(folder, data.kinds, data.later)
         say(f"{len(pictures)} pictures to look at")
         # What a later stage may know of the pictures beside their labels.
-        tables = [path for path in sorted(folder.rglob(data.kinds.table)) if path.is_file()]
+        places = (folder, *sorted(folder.iterdir()))
+        tables = [path for place in places if (path := place / data.kinds.table).is_file()]
         ingest(pictures, data.later, out, workers, [*extras, *tables[:1]])
 
 
