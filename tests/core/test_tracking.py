@@ -18,7 +18,8 @@ from mlflow import MlflowClient
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
 from sightline.core.errors import InputError
-from sightline.core.tracking import Result, publish
+from sightline.core.tracking import Result, publish, publish_outputs
+from sightline.params import Compute
 
 DIGEST = hashlib.sha256(b"photos").hexdigest()
 SOURCES = Path(__file__).parents[2] / "src"
@@ -131,6 +132,22 @@ def test_a_run_shows_everything_that_the_result_holds(repository):
 
     assert artifact_of(repository, run.info.run_id, "predictions/predictions.csv") == "stone,quartz\n"
     assert json.loads(artifact_of(repository, run.info.run_id, "params.json")) == a_result().params
+
+
+def test_the_outputs_of_a_task_are_published_with_a_receipt_of_their_tables(repository):
+    table, report = Path("metrics.json"), Path("report.pdf")
+    for path in (table, report):
+        path.write_text(path.name)
+    compute = Compute(threads=1, accelerator="cpu", precision="32-true")
+    outputs = {"tables": [table], "model": Path("data"), "figures": Path("data"), "reports": [report]}
+    publish_outputs("birds", [("compute", compute)], {"nmi": 0.5}, {}, **outputs, receipt=Path("receipt.json"))
+    digest = hashlib.sha256(b"metrics.json").hexdigest()
+    assert json.loads(Path("receipt.json").read_text()) == {"published": {"metrics.json": digest}}
+    [run] = runs_of(repository, "birds")
+    assert run.data.params["compute.threads"] == "1"
+    assert run.data.metrics == {"nmi": 0.5}
+    assert artifact_of(repository, run.info.run_id, "report/report.pdf") == "report.pdf"
+    assert artifact_of(repository, run.info.run_id, "model/predictions.csv") == "stone,quartz\n"
 
 
 def test_the_commit_and_the_state_of_the_working_folder_are_tagged(repository):
@@ -354,7 +371,8 @@ from pathlib import Path
 connections = []
 socket.socket.connect = lambda self, address: connections.append(address)
 socket.getaddrinfo = lambda host, *rest, **more: connections.append(host) or []
-from sightline.core.tracking import Result, publish
+from sightline.core.tracking import Result, publish, publish_outputs
+from sightline.params import Compute
 publish(Result("minerals", {"lr": sys.argv[1]}, {}, None, {}, []), [Path("data")])
 assert not connections, connections
 """

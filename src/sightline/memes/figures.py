@@ -42,9 +42,10 @@ def shuffle_test(shuffled: NDArray[np.float64], accuracy: float, p_value: float)
     """Draw what shuffled labels give, (N,), and what the true ones give."""
     figure = Figure(figsize=(3.1, 2.3))
     axes = figure.subplots()
-    low, high = min(shuffled.min(), accuracy), max(shuffled.max(), accuracy)
-    edges = np.linspace(low, high + 1e-9, 40)
-    axes.hist(shuffled, edges, color=GREY, alpha=0.5, label=f"{len(shuffled):,} shuffles")
+    values, counts = np.unique(shuffled, return_counts=True)
+    # Accuracies are whole numbers of pictures: bins of another width would show gaps and heaps of their own.
+    width = np.diff(values).min() if len(values) > 1 else 0.01
+    axes.bar(values, counts, width, color=GREY, alpha=0.5, label=f"{len(shuffled):,} shuffles")
     axes.axvline(accuracy, color=BLUE, label=f"true labels, {accuracy:.3f}")
     axes.set(xlabel="test accuracy", ylabel="shuffles")
     axes.set_title(f"p = {p_value:.3g}")
@@ -77,28 +78,27 @@ def abstention(table: pd.DataFrame) -> Figure:
     Args:
         table: ``abstention.csv``: ``by``, ``coverage``, ``selective_error``, ``selective_error_known``.
     """
-    figure = Figure(figsize=(WIDTH, 2.3))
-    panels = figure.subplots(1, 2)
-    titles = {
-        "selective_error": "Known and unknown pictures",
-        "selective_error_known": "Known pictures alone",
-    }
-    for axes, (column, title) in zip(panels, titles.items(), strict=True):
-        top = 0.0
-        for by, rows in table.groupby("by", sort=True):
-            colour, label = WAYS.get(str(by), (GREY, str(by)))
-            axes.step(rows["coverage"], rows[column], where="post", color=colour, label=label)
-            # The first few pictures swing between 0 and 1; the rest of the curve is what there is to see.
-            top = max(top, float(rows.loc[rows["coverage"] >= 0.1, column].max()))
-        axes.set(xlabel="known pictures that get an answer", xlim=(0, 1.02), ylim=(0, 1.12 * top + 0.01))
-        axes.set_title(title)
-        axes.xaxis.set_major_formatter(PERCENT)
-        axes.yaxis.set_major_formatter(PERCENT)
-    panels[0].set_ylabel("wrong among answered")
-    panels[0].legend(loc="upper left")
+    figure = Figure(figsize=(3.6, 2.6))
+    axes = figure.subplots()
+    top = 0.0
+    for by, rows in table.groupby("by", sort=True):
+        colour, label = WAYS.get(str(by), (GREY, str(by)))
+        # The first few pictures swing between 0 and 1; the rest of the curve is what there is to see.
+        settled = rows["coverage"] >= SETTLED
+        top = max(top, float(rows.loc[settled, ["selective_error", "selective_error_known"]].max().max()))
+        axes.step(rows["coverage"], rows["selective_error"], where="post", color=colour, label=label)
+        axes.step(
+            rows["coverage"], rows["selective_error_known"], where="post", color=colour, linestyle="--", linewidth=0.8
+        )
+    axes.set(xlabel="known pictures that get an answer", ylabel="wrong among answered")
+    axes.set(xlim=(0, 1.02), ylim=(0, 1.12 * top + 0.01))
+    axes.xaxis.set_major_formatter(PERCENT)
+    axes.yaxis.set_major_formatter(PERCENT)
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, 1.16), ncols=2)
     return figure
 
 
+@in_our_style
 def unknown_scores(predictions: pd.DataFrame, threshold: float) -> Figure:
     """Draw the chosen score of known and of unknown test pictures, and the threshold.
 
@@ -106,7 +106,9 @@ def unknown_scores(predictions: pd.DataFrame, threshold: float) -> Figure:
         predictions: ``predictions.csv``: ``split``, ``label``, ``kind`` and ``unknown_score``.
         threshold: above it, a picture is rejected.
     """
-    return plots.score_histogram(kinds_of_score(predictions), threshold)
+    figure = plots.score_histogram(kinds_of_score(predictions), threshold)
+    figure.axes[0].legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
+    return figure
 
 
 def kinds_of_score(predictions: pd.DataFrame) -> dict[str, NDArray[np.float64]]:
@@ -137,7 +139,7 @@ def adding(table: pd.DataFrame) -> Figure:
     titles = {
         "new_recall": "Recall of the new class",
         "old_accuracy_change": "Change of the old accuracy",
-        "unknown_auroc_change": "Change of the unknowns' AUROC",
+        "unknown_auroc_change": "Change of unknown AUROC",
     }
     retrained = table["method"] == UPPER_BOUND
     shots = sorted(table.loc[~retrained, "shots"].unique())
@@ -170,3 +172,4 @@ WAYS = {"confidence": (ORANGE, "by confidence"), "unknown_score": (BLUE, "by unk
 METHODS = {"class_mean": "class mean", "ranpac": "RanPAC", "grown_head": "grown head"}
 SPACES = {"finetuned": "fine-tuned", "frozen": "frozen"}
 UPPER_BOUND = "retrained_probe"
+SETTLED = 0.1

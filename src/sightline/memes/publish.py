@@ -41,8 +41,8 @@ def main(
 def by_epoch(history: pd.DataFrame) -> pd.DataFrame:
     """Turn one row a ``model`` and ``epoch`` into one an epoch, with columns ``<model>/<column>``."""
     wide = history.pivot(index="epoch", columns="model")
-    wide.columns = [f"{model}/{column}" for column, model in wide.columns]
-    return wide.reset_index()
+    names = wide.columns.get_level_values("model") + "/" + wide.columns.get_level_values(0)
+    return wide.set_axis(names, axis=1).reset_index()
 
 
 PARTS = ("luck", "explain", "extend")

@@ -1,7 +1,7 @@
 """Stage ``memes-report``: one run told in a few pages, every number and picture read from the run's own files."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -104,17 +104,19 @@ def _chosen_shots(extend: dict[str, Any]) -> tuple[int, dict[str, Any]] | None:
 
 def _hero(pack: Pack, predictions: pd.DataFrame, figures: Path) -> dict[str, Any]:
     """Test pictures of every kind, taken evenly, with the answers; nobody chose them."""
-    asked = predictions[predictions["split"].isin(["test", "unknown-test", "later-test"])]
-    kinds = [rows for _, rows in asked.groupby(["split", "label", "kind"], sort=True)]
+    tested = [predictions[predictions["split"] == split] for split in ("test", "unknown-test", "later-test")]
+    kinds = [rows for of_split in tested for _, rows in of_split.groupby(["label", "kind"], sort=True)]
     shares = _shared_out(HERO, [len(rows) for rows in kinds])
     shown = pd.concat([_evenly(rows, share) for rows, share in zip(kinds, shares, strict=True)])
     mosaic = write_mosaic(figures / "hero.png", [pack.images[row] for row in shown.index], 8)
     captions = []
-    for row in shown.itertuples():
-        right = row.rejected if row.split != "test" else not row.rejected and row.predicted == row.label
-        what = row.label if row.label != UNKNOWN else f"{row.label}, {row.kind}".strip(", ")
-        answer = "unknown" if row.rejected else f"{row.predicted} {row.confidence:.2f}"
-        captions.append({"is": what, "answer": answer, "right": bool(right)})
+    for row in shown.to_dict("records"):
+        is_right = row["predicted"] == row["label"] and not row["rejected"]
+        right = is_right if row["split"] == "test" else row["rejected"]
+        what = ", ".join(filter(None, (row["label"], row["kind"])))
+        named = {"answer": row["predicted"], "confidence": f"{row['confidence']:.2f}"}
+        answer = {"answer": UNKNOWN, "confidence": ""} if row["rejected"] else named
+        captions.append({**answer, "is": what, "right": bool(right)})
     return {"mosaic": mosaic, "captions": captions}
 
 
@@ -147,7 +149,9 @@ def _transfer(
     training: Path, history: pd.DataFrame, measured: dict[str, Any], memes: Memes, figures: Path
 ) -> dict[str, Any]:
     plots.save(drawings.training(history), figures / "training.svg")
-    rows = [{"name": "finetuned", "figures": [in_words(measured[name]) for name in CLASSIFIED], "difference": None}]
+    rows: list[dict[str, Any]] = [
+        {"name": "finetuned", "figures": [in_words(measured[name]) for name in CLASSIFIED], "difference": None}
+    ]
     for name, of_other in measured["baseline"].items():
         difference = measured["difference"][f"finetuned_minus_{name}"]["accuracy"]
         rows.append(
@@ -208,9 +212,8 @@ def _result(metrics: Path, measured: dict[str, Any], classes: Sequence[str], fig
 
 def _wrong(explain: Path, measured: dict[str, Any], memes: Memes, figures: Path) -> dict[str, Any]:
     """The misclassified pictures, some of them shown, and what curing suspicious labels does."""
-    table = _read_texts(
-        explain / "explained.csv", "photo", "split", "label", "predicted", "cause", "evidence", "losses"
-    )
+    texts = ("photo", "split", "label", "predicted", "cause", "evidence", "losses", "nearest_labels")
+    table = _read_texts(explain / "explained.csv", *texts)
     causes = measured["causes"]
     splits = list(causes)
     # The surest mistake of each cause, then the second surest of each, …
@@ -240,9 +243,15 @@ def _mistake(row: dict[Any, Any]) -> dict[str, Any]:
         "cause": row["cause"],
         "evidence": row["evidence"],
         "quality": f"{float(row['label_quality']):.2f}",
+        "nearest": [_side(label, row) for label in str(row["nearest_labels"]).split(" | ")],
         "losses": [loss for loss in losses if math.isfinite(loss)],
         "wrong_label": str(row.get("mislabelled", "")) == "True",
     }
+
+
+def _side(label: str, row: dict[Any, Any]) -> str:
+    """On which side of the quarrel a training picture with this label is."""
+    return "answer" if label == row["predicted"] else "label" if label == row["label"] else "other"
 
 
 def _panel(path: Path) -> list[Pixels]:
@@ -254,7 +263,7 @@ def _panel(path: Path) -> list[Pixels]:
 
 
 def _suspects(measured: dict[str, Any]) -> dict[str, Any]:
-    figures = {name: in_words(measured[name]) for name in ("precision", "recall") if name in measured}
+    figures: dict[str, Any] = {name: in_words(measured[name]) for name in HITS if name in measured}
     return {"count": measured["count"], "of": measured["of"], "mislabelled": measured.get("mislabelled"), **figures}
 
 
@@ -381,15 +390,13 @@ def _adding(extend: Path, metrics: Path, figures: Path) -> dict[str, Any] | None
     if not told["chosen"]:
         return None
     table = _read_texts(metrics / "extend.csv", "method", "space")
-    numbers = table.drop(columns=["method", "space"]).apply(pd.to_numeric)
-    table = pd.concat([table[["method", "space"]], numbers], axis=1)
     plots.save(drawings.adding(table), figures / "adding.svg")
     seconds = _read_texts(extend / "seconds.csv", "method", "space")
     times = {
         (row["method"], row["space"], int(row["shots"])): float(row["seconds"]) for row in seconds.to_dict("records")
     }
     rows = []
-    for row in table.to_dict("records"):
+    for row in table.sort_values(["method", "space", "shots"], key=_in_order(table), kind="stable").to_dict("records"):
         key = (row["method"], row["space"], int(row["shots"]))
         rows.append(
             {
@@ -418,6 +425,12 @@ def _adding(extend: Path, metrics: Path, figures: Path) -> dict[str, Any] | None
     }
 
 
+def _in_order(table: pd.DataFrame) -> Callable[["pd.Series[Any]"], "pd.Series[Any]"]:
+    """Sort texts by their first place in the table, numbers by size."""
+    first = {name: place for column in ("method", "space") for place, name in enumerate(table[column].unique())}
+    return lambda values: values.map(first) if values.name in ("method", "space") else values
+
+
 def _with_interval(row: dict[Any, Any], name: str) -> dict[str, str] | None:
     if pd.isna(row[name]):
         return None
@@ -442,7 +455,7 @@ def _evenly(rows: pd.DataFrame, count: int) -> pd.DataFrame:
 
 
 def _three(value: Any) -> str:
-    return "–" if pd.isna(value) or value == "" else f"{float(value):.3f}"
+    return "–" if pd.isna(value) else f"{float(value):.3f}"
 
 
 def _as_text(value: Any) -> str:
@@ -458,15 +471,17 @@ def _joined(parts: Iterable[str]) -> str:
 def _read_texts(path: Path, *columns: str) -> pd.DataFrame:
     # Names stay texts: a class may well be called "NA" or "007".
     try:
-        return pd.read_csv(path, keep_default_na=False, na_values={}, dtype=dict.fromkeys(columns, str))
+        table = pd.read_csv(path, keep_default_na=False, na_values=[""], dtype=dict.fromkeys(columns, str))
     except pd.errors.EmptyDataError:
         return pd.DataFrame(columns=list(columns))
+    return table.fillna(dict.fromkeys(columns, ""))
 
 
 TEMPLATE = Path(__file__).with_suffix(".typ")
 BIBLIOGRAPHY = Path(__file__).with_name("references.bib")
 USES = (("train", "later-pool"), ("val", "unknown-val"), ("test", "unknown-test", "later-test"))
 CLASSIFIED = ("accuracy", "macro_f1", "auroc")
+HITS = ("precision", "recall")
 MEASURES = ("auroc", "aupr", "fpr95", "fpr95_known_positive")
 REJECTION = ("coverage", "false_accept_rate", "selective_error", "selective_error_known")
 ADDED = ("old_accuracy", "old_accuracy_change", "new_recall", "unknown_auroc", "unknown_rejected")

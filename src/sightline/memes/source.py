@@ -2,7 +2,8 @@
 
 Whatever the source was, the result is one folder: ``images/<folder>/…`` (the files as they came), ``photos.csv``
 (label, kind, size, file traits and hashes of each picture) and ``problems.csv`` (what was left out or noted, and why).
-The official set adds ``official.sha256`` as long as it is not pinned.
+The table of kinds comes along, where there is one. The official set adds ``official.sha256`` as long as it is not
+pinned.
 """
 
 import struct
@@ -63,7 +64,10 @@ def bring_in(data: Data, path: Path, out: Path, workers: int) -> None:
     ) as (folder, extras):
         pictures = read_folders(folder, data.kinds, data.later)
         say(f"{len(pictures)} pictures to look at")
-        ingest(pictures, data.later, out, workers, extras)
+        # What a later stage may know of the pictures beside their labels.
+        places = (folder, *sorted(folder.iterdir()))
+        tables = [path for place in places if (path := place / data.kinds.table).is_file()]
+        ingest(pictures, data.later, out, workers, [*extras, *tables[:1]])
 
 
 @dataclass(frozen=True)
