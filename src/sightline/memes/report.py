@@ -304,6 +304,7 @@ def _luck(luck: Path, metrics: Path, pack: Pack, memes: Memes, figures: Path) ->
         "best_trait": [best_trait, in_words(traits[best_trait])],
         "curve": [f"{curve['pictures'].iloc[0]:.0f}", f"{curve['accuracy'].iloc[0]:.3f}"],
         "curve_end": [f"{curve['pictures'].iloc[-1]:.0f}", f"{curve['accuracy'].iloc[-1]:.3f}"],
+        "mirror": memes.infer.mirror,
         "resolution": memes.luck.resolution,
         "quality": memes.luck.quality,
         **_probes(measured["probes"], pack, memes, figures),
