@@ -10,6 +10,7 @@ import yaml
 from sightline.backbone.params import Backbone
 from sightline.birds.params import Birds
 from sightline.core.errors import InputError
+from sightline.memes.params import Memes
 from sightline.minerals.params import NONE, Minerals
 from sightline.params import Compute, Runtime, Section, load
 
@@ -20,6 +21,7 @@ SECTIONS: dict[str, type[Section]] = {
     "minerals": Minerals,
     "backbone": Backbone,
     "birds": Birds,
+    "memes": Memes,
 }
 TREE = yaml.safe_load(COMMITTED.read_text(encoding="utf-8"))
 
