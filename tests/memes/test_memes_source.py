@@ -77,6 +77,12 @@ def test_folders_are_labels_and_the_table_tells_kinds_of_unknown_pictures(mine: 
     assert problems(tmp_path) == {}
 
 
+def test_the_table_is_kept_for_later_stages(mine: Path, tmp_path: Path) -> None:
+    written = (mine / "sources.csv").read_text()
+    brought_in(mine, tmp_path)
+    assert (tmp_path / "out" / "sources.csv").read_text() == written
+
+
 def test_without_a_table_all_unknown_pictures_are_of_one_kind(mine: Path, tmp_path: Path) -> None:
     (mine / "sources.csv").unlink()
     assert set(brought_in(mine, tmp_path)["kind"]) == {""}
@@ -87,6 +93,7 @@ def test_the_folders_may_lie_in_one_folder_as_archives_have_it(mine: Path, tmp_p
     inner.parent.mkdir()
     mine.rename(inner)
     assert len(brought_in(inner.parent, tmp_path)) == 15
+    assert (tmp_path / "out" / "sources.csv").is_file()
 
 
 @pytest.mark.parametrize("quality", [1, 10, 30, 49, 50, 75, 88, 100])

@@ -48,7 +48,7 @@ def shuffle_test(shuffled: NDArray[np.float64], accuracy: float, p_value: float)
     axes.bar(values, counts, width, color=GREY, alpha=0.5, label=f"{len(shuffled):,} shuffles")
     axes.axvline(accuracy, color=BLUE, label=f"true labels, {accuracy:.3f}")
     axes.set(xlabel="test accuracy", ylabel="shuffles")
-    axes.set_title(f"p = {p_value:.3g}")
+    axes.set_title(f"p = {p_value:.2g}")
     axes.xaxis.set_major_formatter(PERCENT)
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.28), ncols=2)
     return figure

@@ -1,7 +1,7 @@
 """Stage ``memes-report``: one run told in a few pages, every number and picture read from the run's own files."""
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -304,6 +304,7 @@ def _luck(luck: Path, metrics: Path, pack: Pack, memes: Memes, figures: Path) ->
         "best_trait": [best_trait, in_words(traits[best_trait])],
         "curve": [f"{curve['pictures'].iloc[0]:.0f}", f"{curve['accuracy'].iloc[0]:.3f}"],
         "curve_end": [f"{curve['pictures'].iloc[-1]:.0f}", f"{curve['accuracy'].iloc[-1]:.3f}"],
+        "mirror": memes.infer.mirror,
         "resolution": memes.luck.resolution,
         "quality": memes.luck.quality,
         **_probes(measured["probes"], pack, memes, figures),
@@ -460,12 +461,9 @@ def _three(value: Any) -> str:
 
 def _as_text(value: Any) -> str:
     if isinstance(value, tuple | list):
-        return _joined(map(_as_text, value))
+        ends = f"{_as_text(value[0])} to {_as_text(value[-1])}"
+        return ends if len(value) == 2 else f"{len(value)}, {ends}" if len(value) > 2 else _as_text(value[0])
     return str(value) if isinstance(value, str | bool) or value is None else f"{value:.4g}"
-
-
-def _joined(parts: Iterable[str]) -> str:
-    return ", ".join(parts)
 
 
 def _read_texts(path: Path, *columns: str) -> pd.DataFrame:
