@@ -156,7 +156,7 @@ def test_a_name_that_leads_out_is_refused(
 
 
 NO_FILE = "which is no file in the archive"
-LEADS_OUT = r"leads out|outside the destination|absolute path"
+LEADS_OUT = "leads out"
 
 
 @pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE])

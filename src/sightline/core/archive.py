@@ -37,8 +37,8 @@ def unpack(archive: Path, target: Path, *, max_bytes: int = 50 << 30, max_files:
     bar.unit_scale = True
     try:
         with replacing_folder(target) as folder, bar:
-            _extract(_entries(archive, folder), folder, max_files, _Meter(max_bytes, bar))
-    except (_RefusedError, tarfile.FilterError) as error:
+            _extract(_entries(archive), folder, max_files, _Meter(max_bytes, bar))
+    except _RefusedError as error:
         raise InputError(f"{archive} is not unpacked: {error}") from error
     except NotImplementedError as error:
         raise InputError(f"{archive} is not unpacked: {error}; unpack it by hand and give the folder") from error
@@ -143,7 +143,7 @@ def _write(content: IO[bytes], path: Path, meter: _Meter) -> None:
             file.write(block)
 
 
-def _entries(archive: Path, folder: Path) -> Iterator[_Entry]:
+def _entries(archive: Path) -> Iterator[_Entry]:
     with archive.open("rb") as file:
         start = file.read(512)
     if start.startswith((b"PK\3\4", b"PK\5\6")):
@@ -152,7 +152,7 @@ def _entries(archive: Path, folder: Path) -> Iterator[_Entry]:
         raise _RefusedError(
             "it is a web page, so its address led to a page about the file; use that of the file itself"
         )
-    return _tar_entries(archive, folder)
+    return _tar_entries(archive)
 
 
 def _zip_entries(archive: Path) -> Iterator[_Entry]:
@@ -173,12 +173,13 @@ def _zip_entries(archive: Path) -> Iterator[_Entry]:
                 raise _RefusedError(f"{name!r} is neither a file nor a folder")
 
 
-def _tar_entries(archive: Path, folder: Path) -> Iterator[_Entry]:
+def _tar_entries(archive: Path) -> Iterator[_Entry]:
     with _open_tar(archive) as file:
         for info in file:
             if info.size < 0:
                 raise tarfile.ReadError("an entry of negative size")
-            tarfile.data_filter(info, str(folder))
+            if not (info.isreg() or info.isdir() or info.islnk() or info.issym()):
+                raise _RefusedError(f"{info.name!r} is a special file")
             content = partial(file.extractfile, info)
             if info.isdir():
                 yield _Entry(info.name, "folder", content)
