@@ -322,7 +322,6 @@ def write_extend(folder: Path, later: str | None) -> None:
     trials += [("retrained_probe", "frozen", 12)] if later else []
     table = pd.DataFrame(trials, columns=keys).assign(**dict.fromkeys(columns, 0.5))
     write_csv(folder / "metrics" / "extend.csv", table)
-    write_csv(folder / "data" / "extend" / "seconds.csv", table[keys].assign(seconds=0.0123))
     write_csv(folder / "data" / "extend" / "extend.csv", table[keys].assign(repeat=0))
     figures = {name: {"value": 0.625, **LOW_HIGH} for name in extend.FIGURES}
     methods = {f"{method}-{space}": {"5": figures, "20": figures} for method, space in ways}

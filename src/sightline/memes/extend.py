@@ -63,7 +63,9 @@ def extend(
     table: Path,
     summary: Path,
 ) -> None:
-    """Write ``out/extend.csv`` (a row a trial), ``out/seconds.csv``, ``table`` (means and intervals) and ``summary``.
+    """Write ``out/extend.csv`` (a row a trial), ``table`` (means and intervals) and ``summary``.
+
+    How long learning took is said on stderr alone: it is never the same twice, and no file may hold that.
 
     Args:
         samples: as ``memes-samples`` leaves it.
@@ -95,10 +97,11 @@ def extend(
     with replacing_folder(out) as part:
         records = [{**trial.key._asdict(), "repeat": trial.repeat, **trial.shares} for trial in [*trials, *retrained]]
         write_csv(part / "extend.csv", pd.DataFrame(records, columns=[*_Key._fields, "repeat", *SHARES]))
-        # Apart from the rest, because they are never the same twice.
-        write_csv(part / "seconds.csv", _seconds([*trials, *retrained]))
     write_csv(table, _table(figures))
     write_json(summary, _summary(later, study, settings, trials, figures))
+    for key, of_key in _by_key([*trials, *retrained]).items():
+        seconds = float(np.median([trial.seconds for trial in of_key]))
+        say(f"{key.method} on {key.space} features, {key.shots} pictures: learned in {seconds:.2f} s")
 
 
 class _Pick(NamedTuple):
@@ -429,12 +432,6 @@ def _auroc(known: FloatArray, strange: FloatArray) -> float:
     if not (len(known) and len(strange)):
         return float("nan")
     return float(roc_auc_score(np.repeat([0, 1], [len(known), len(strange)]), np.concatenate([known, strange])))
-
-
-def _seconds(trials: Sequence[_Trial]) -> pd.DataFrame:
-    rows = [{**trial.key._asdict(), "seconds": trial.seconds} for trial in trials]
-    table = pd.DataFrame(rows, columns=[*_Key._fields, "seconds"])
-    return table.groupby(list(_Key._fields), sort=False)["seconds"].median().reset_index()
 
 
 def _table(figures: dict[_Key, dict[str, Figure]]) -> pd.DataFrame:

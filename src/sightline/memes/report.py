@@ -392,22 +392,15 @@ def _adding(extend: Path, metrics: Path, figures: Path) -> dict[str, Any] | None
         return None
     table = _read_texts(metrics / "extend.csv", "method", "space")
     plots.save(drawings.adding(table), figures / "adding.svg")
-    seconds = _read_texts(extend / "seconds.csv", "method", "space")
-    times = {
-        (row["method"], row["space"], int(row["shots"])): float(row["seconds"]) for row in seconds.to_dict("records")
-    }
     rows = []
     for row in table.sort_values(["method", "space", "shots"], key=_in_order(table), kind="stable").to_dict("records"):
-        key = (row["method"], row["space"], int(row["shots"]))
         rows.append(
             {
                 "method": row["method"],
                 "space": row["space"],
                 "shots": int(row["shots"]),
-                "chosen": key[:2] == (told["chosen"]["method"], told["chosen"]["space"]),
+                "chosen": (row["method"], row["space"]) == (told["chosen"]["method"], told["chosen"]["space"]),
                 "figures": [_with_interval(row, name) for name in ADDED],
-                # One digit: how long it took is never twice the same.
-                "seconds": f"{times[key]:.1g}" if key in times else "–",
             }
         )
     shots, found = _chosen_shots(told) or (0, {})
