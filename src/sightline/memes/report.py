@@ -392,17 +392,17 @@ def _adding(extend: Path, metrics: Path, figures: Path) -> dict[str, Any] | None
         return None
     table = _read_texts(metrics / "extend.csv", "method", "space")
     plots.save(drawings.adding(table), figures / "adding.svg")
-    rows = []
-    for row in table.sort_values(["method", "space", "shots"], key=_in_order(table), kind="stable").to_dict("records"):
-        rows.append(
-            {
-                "method": row["method"],
-                "space": row["space"],
-                "shots": int(row["shots"]),
-                "chosen": (row["method"], row["space"]) == (told["chosen"]["method"], told["chosen"]["space"]),
-                "figures": [_with_interval(row, name) for name in ADDED],
-            }
-        )
+    ordered = table.sort_values(["method", "space", "shots"], key=_in_order(table), kind="stable").to_dict("records")
+    rows = [
+        {
+            "method": row["method"],
+            "space": row["space"],
+            "shots": int(row["shots"]),
+            "chosen": (row["method"], row["space"]) == (told["chosen"]["method"], told["chosen"]["space"]),
+            "figures": [_with_interval(row, name) for name in ADDED],
+        }
+        for row in ordered
+    ]
     shots, found = _chosen_shots(told) or (0, {})
     return {
         "rows": rows,
