@@ -1,14 +1,14 @@
 """Typed parameters: every section of params.yaml is checked before any work starts.
 
 Each task describes its own section in ``sightline/<task>/params.py`` with models derived from :class:`Section`; this
-module knows how to read them, and the two sections that belong to no task.
+module knows how to read them, the two sections that belong to no task, and what several tasks share.
 """
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from sightline.core.errors import InputError
 
@@ -35,6 +35,29 @@ class Runtime(Section):
     """How the machine is used. Never part of a result, so no stage depends on it."""
 
     workers: int = Field(ge=0)
+
+
+class Augment(Section):
+    """How training pictures are varied, see :class:`sightline.core.augment.Augmentation`."""
+
+    crop_area: tuple[Share, Share]
+    aspect: float = Field(ge=1)
+    rotate: float = Field(ge=0, le=180)
+    flip: Share
+    flip_vertical: Share = 0
+    brightness: Share
+    contrast: Share
+    saturation: Share
+    hue: float = Field(ge=0, le=0.5)
+    grayscale: Share = 0
+    blur: Share = 0
+    erase: Share = 0
+
+    @model_validator(mode="after")
+    def _crops_have_an_area(self) -> Self:
+        if not 0 < self.crop_area[0] <= self.crop_area[1]:
+            raise ValueError("crop_area must be the smallest and the largest share, both above 0")
+        return self
 
 
 S = TypeVar("S", bound=Section)

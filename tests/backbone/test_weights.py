@@ -16,12 +16,12 @@ import yaml
 from safetensors.torch import load_file, save, save_file
 
 from sightline.backbone.drawing import draw_pack
-from sightline.backbone.params import Augment, Network, Procedural
+from sightline.backbone.params import Network, Procedural
 from sightline.backbone.weights import bring_in, main
 from sightline.core.augment import MEAN, STD
 from sightline.core.backbone import load_backbone
 from sightline.core.errors import InputError
-from sightline.params import Compute
+from sightline.params import Augment, Compute
 
 COMPUTE = Compute(threads=1, accelerator="cpu", precision="32-true")
 SMALL = {"channels": [8, 16, 32, 64], "stem_width": 8}

@@ -1,11 +1,11 @@
 """The ``backbone`` section of params.yaml."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from sightline.params import Count, Fraction, Section, Share
+from sightline.params import Augment, Count, Fraction, Section
 
 SIDE = Annotated[int, Field(ge=32, le=512)]
 RGB = tuple[float, float, float]
@@ -28,27 +28,6 @@ class Network(Section):
     std: RGB | None = None
     revision: str = "main"
     digest: str | None = None
-
-
-class Augment(Section):
-    """How drawn pictures are varied once more, see :class:`sightline.core.augment.Augmentation`."""
-
-    crop_area: tuple[Share, Share]
-    aspect: float = Field(ge=1)
-    rotate: float = Field(ge=0, le=180)
-    flip: Share
-    brightness: Share
-    contrast: Share
-    saturation: Share
-    hue: float = Field(ge=0, le=0.5)
-    blur: Share
-    erase: Share
-
-    @model_validator(mode="after")
-    def _crops_have_an_area(self) -> Self:
-        if not 0 < self.crop_area[0] <= self.crop_area[1]:
-            raise ValueError("crop_area must be the smallest and the largest share, both above 0")
-        return self
 
 
 class Procedural(Section):

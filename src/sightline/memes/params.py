@@ -1,11 +1,11 @@
 """The ``memes`` section of params.yaml."""
 
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from sightline.params import Count, Fraction, Section, Share
+from sightline.params import Augment, Count, Fraction, Section, Share
 
 Space = Literal["finetuned", "frozen"]
 Scorer = Literal["msp", "max_logit", "energy", "knn", "mahalanobis", "vim", "knn_contrast"]
@@ -59,28 +59,6 @@ class Samples(Section):
     val_fraction: Fraction
     test_fraction: Fraction
     near_duplicate_bits: Annotated[int, Field(ge=0, le=32)]
-
-
-class Augment(Section):
-    """How training pictures are varied, see :class:`sightline.core.augment.Augmentation`."""
-
-    crop_area: tuple[Share, Share]
-    aspect: float = Field(ge=1)
-    rotate: float = Field(ge=0, le=180)
-    flip: Share
-    brightness: Share
-    contrast: Share
-    saturation: Share
-    hue: float = Field(ge=0, le=0.5)
-    grayscale: Share
-    blur: Share
-    erase: Share
-
-    @model_validator(mode="after")
-    def _crops_have_an_area(self) -> Self:
-        if not 0 < self.crop_area[0] <= self.crop_area[1]:
-            raise ValueError("crop_area must be the smallest and the largest share, both above 0")
-        return self
 
 
 class Probe(Section):

@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from sightline.params import Count, Fraction, Section, Share
+from sightline.params import Augment, Count, Fraction, Section, Share
 
 SIDE = Annotated[int, Field(ge=32, le=512)]
 
@@ -91,29 +91,11 @@ class Patches(Section):
         return self
 
 
-class Augment(Section):
-    """How training patches are varied, see :class:`sightline.core.augment.Augmentation`; alphas of 0: no mixing."""
+class MixingAugment(Augment):
+    """How training patches are varied, mixing them with one another included; alphas of 0: no mixing."""
 
-    crop_area: tuple[Share, Share]
-    aspect: float = Field(ge=1)
-    rotate: float = Field(ge=0, le=180)
-    flip: Share
-    flip_vertical: Share
-    brightness: Share
-    contrast: Share
-    saturation: Share
-    hue: float = Field(ge=0, le=0.5)
-    grayscale: Share
-    blur: Share
-    erase: Share
     mixup_alpha: float = Field(ge=0)
     cutmix_alpha: float = Field(ge=0)
-
-    @model_validator(mode="after")
-    def _crops_have_an_area(self) -> Self:
-        if not 0 < self.crop_area[0] <= self.crop_area[1]:
-            raise ValueError("crop_area must be the smallest and the largest share, both above 0")
-        return self
 
 
 class Network(Section):
@@ -147,7 +129,7 @@ class Train(Section):
     none_share: Share
     network: Network
     memory: Memory
-    augment: Augment
+    augment: MixingAugment
 
 
 class Infer(Section):
