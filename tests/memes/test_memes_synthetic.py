@@ -11,7 +11,6 @@ from sklearn.neighbors import KNeighborsClassifier
 
 from sightline.core.images import read_image
 from sightline.core.leakage import near_duplicates, perceptual_hash
-from sightline.memes.params import Data
 from sightline.memes.synthetic import FOLDERS, KNOWN, LATER, UNKNOWN, draw_dataset, plan_file
 
 SEED, PER_CLASS = 5, 60
@@ -136,15 +135,3 @@ def test_both_games_have_dark_and_bright_pictures(table, images):
         own = np.array([light[name] for name in table.loc[table["shows"] == game, "file"]])
         assert np.mean(own < 90) > 0.12
         assert np.mean(own > 110) > 0.12
-
-
-def test_the_parameters_name_the_sources():
-    data = Data.model_validate(
-        {
-            "source": "synthetic",
-            "path": "data/none",
-            "synthetic": {"per_class": 240, "unknown": 160, "later": 80, "seed": 7},
-            "official": {"url": "kaggle:andrewmvd/doom-crossing", "digest": None},
-        }
-    )
-    assert data.synthetic.later == 80
