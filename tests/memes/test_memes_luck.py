@@ -210,7 +210,7 @@ def test_nothing_is_learned_from_shuffled_labels(
     for name in ("inference", "backbone"):
         (tmp_path / name).symlink_to(project / name)
     found = run(tmp_path, tmp_path, monkeypatch)
-    # Below chance is chance as well: of what few test pictures there are, more may be of the class that train has less of.
+    # Below chance is chance as well: the few test pictures may be more of the class that train has less of.
     assert found["shuffle"]["accuracy"]["low"] <= found["shuffle"]["chance"]["value"]
     assert found["shuffle_p_value"]["value"] > 0.05
 
