@@ -185,10 +185,16 @@ def _copies(gallery: Tensor) -> tuple[Tensor, Tensor]:
     A matrix product adds up in an order that depends on where in the matrix a row lies: without more ado the scores of
     copies would differ in their last bits, and a tie would be broken by chance.
     """
-    rows = np.ascontiguousarray(gallery.numpy() + np.float32(0))  # -0.0 is 0.0, but has other bytes
-    _, first, same = np.unique(rows.view(f"V{rows.strides[0]}").ravel(), return_index=True, return_inverse=True)
+    rows = gallery.numpy()
+    # Equal rows have equal keys, and only they but for one chance in 10^9; sorting the rows themselves would take their
+    # memory three times over. A sum of whole numbers does not depend on its order.
+    weights = np.random.default_rng(0).integers(0, 2**64, rows.shape[1], dtype=np.uint64)
+    parts = (rows[start : start + CHUNK] + np.float32(0) for start in range(0, len(rows), CHUNK))  # no -0.0
+    keys = np.concatenate([part.view(np.uint32) @ weights for part in parts] or [np.empty(0, np.uint64)])
+    _, first, same = np.unique(keys, return_index=True, return_inverse=True)
     originals = first[same]
     copies = np.flatnonzero(originals != np.arange(len(rows)))
+    copies = copies[(rows[copies] == rows[originals[copies]]).all(axis=1)]
     return torch.from_numpy(copies), torch.from_numpy(originals[copies])
 
 
