@@ -26,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "src"))
 
 from sightline.birds.embed import embed
 from sightline.birds.params import Birds
-from sightline.birds.retrieval import BLOCK, query_metrics, rank_positives
+from sightline.birds.retrieval import BLOCK, ROWS, query_metrics, rank_positives
 from sightline.birds.source import bring_in
 from sightline.birds.split import split
 from sightline.core.backbone import FeatureNetwork, load_backbone, save_backbone
@@ -79,7 +79,7 @@ def retrieval(name: str, images: int, classes: int, rounds: int) -> None:
 
 def products(vectors: torch.Tensor) -> NDArray[np.float32]:
     """All cosines, block by block into the same memory; the last block."""
-    rows = max(1, BLOCK // len(vectors))
+    rows = max(1, min(ROWS, BLOCK // len(vectors)))
     scores = torch.empty(min(rows, len(vectors)), len(vectors))
     for first in range(0, len(vectors), rows):
         of_block = vectors[first : first + rows]

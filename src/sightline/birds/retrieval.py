@@ -165,7 +165,7 @@ def _in_blocks(queries: Tensor, gallery: Tensor, use: Callable[[Vectors, int, sl
     The rows of a block are shared out among as many threads as torch has; ``part`` is a thread's slice of them.
     """
     threads = torch.get_num_threads()
-    block = max(threads, BLOCK // max(1, len(gallery)))
+    block = max(threads, min(ROWS, BLOCK // max(1, len(gallery))))
     scores = torch.empty(min(block, len(queries)), len(gallery))
     copies, originals = _copies(gallery)
     with progress(range(0, len(queries), block), description, unit="block") as firsts:
@@ -275,8 +275,11 @@ def _keep_best(scores: Any, excluded: Any, indices: Any, similarities: Any) -> N
             kept = min(kept + 1, k)
 
 
-BLOCK = 2**24
-"""Similarities that are in memory at a time: 64 MiB."""
+BLOCK = 2**25
+"""Similarities that are in memory at a time, at most: 128 MiB."""
+
+ROWS = 512
+"""Queries at a time, at most: more only fill caches, fewer leave the matrix product slower."""
 
 BINS = 16
 """Bins a positive: enough that most scores need no comparison."""
