@@ -11,6 +11,7 @@ from sightline.backbone.params import Backbone
 from sightline.birds.params import Birds
 from sightline.core.errors import InputError
 from sightline.memes.params import Memes
+from sightline.faces.params import Faces
 from sightline.minerals.params import NONE, Minerals
 from sightline.params import Compute, Runtime, Section, load
 
@@ -21,6 +22,7 @@ SECTIONS: dict[str, type[Section]] = {
     "minerals": Minerals,
     "backbone": Backbone,
     "birds": Birds,
+    "faces": Faces,
     "memes": Memes,
 }
 TREE = yaml.safe_load(COMMITTED.read_text(encoding="utf-8"))

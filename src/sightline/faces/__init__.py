@@ -1,0 +1,1 @@
+"""Faces: who is it, and how do they feel."""
