@@ -266,7 +266,7 @@ def _eye(
     lower = middle + at.lid_down * arch**0.85
     ends = _edge(at.eye_wide - np.abs(ax - np.float32(ex)), scale, 1.5)
     inside = _edge(y - upper, scale) * _edge(lower - y, scale) * ends
-    white = linear("e9e3dc") * (1 - 0.35 * np.clip(np.abs(along), 0, 1) ** 2 - 0.3 * np.exp(-np.clip((y - upper) / 0.022, 0, 9)))[..., None]  # fmt: skip
+    white = linear("dcd5cd") * (1 - 0.35 * np.clip(np.abs(along), 0, 1) ** 2 - 0.3 * np.exp(-np.clip((y - upper) / 0.022, 0, 9)))[..., None]  # fmt: skip
     gaze = np.clip(rng.normal(0, 0.022, 2), -0.05, 0.05).astype(np.float32)
     apart = np.hypot(ax - ex - gaze[0] * side, y - ey - 0.4 * gaze[1] + 0.006) / np.float32(0.071)
     iris = person.iris * (0.65 + 0.7 * np.clip(apart, 0, 1) ** 2)[..., None]

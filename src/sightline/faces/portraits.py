@@ -50,7 +50,7 @@ def draw_portrait(
     longer = int(rng.integers(*sides))
     aspect = float(rng.choice([0.75, 0.8, 1.0, 1.0, 1.25]))
     height, width = (longer, round(longer * aspect)) if aspect <= 1 else (round(longer / aspect), longer)
-    fill = rng.uniform(0.4, 0.62) + close * rng.uniform(0.02, 0.16)
+    fill = rng.uniform(0.46, 0.68) + close * rng.uniform(0.08, 0.2)
     scale = fill * min(height, 1.2 * width) / 2.3
     at = (width * rng.normal(0.5, 0.035), height * rng.normal(0.49, 0.025) + 0.05 * scale)
     light = make_lamp(rng)
@@ -203,7 +203,7 @@ def _draw_body(
         return
     x, y = _grid(rows, columns, at, scale, 0.0)
     # Under a head that leans, the neck stays where it is.
-    x = x - np.float32(0.25 * np.sin(pose.roll) * -1)
+    x = x + np.float32(0.25 * np.sin(pose.roll))
     sturdy = person.beard != "none" or person.style in ("crop", "side", "bald", "receding")
     girth = (0.47 if sturdy else 0.385) * (1 + 0.08 * person.traits.jaw)
     neck = girth * (1 + 0.35 * np.clip(y - 1.15, 0, 1) ** 1.5)
@@ -305,7 +305,7 @@ def draw_someone(rng: np.random.Generator, emotion: str, strength: float, sides:
     return draw_portrait(rng, make_person(rng), emotion, strength, sides, close=1.0)
 
 
-FOREHEAD = -0.68
+FOREHEAD = -0.83
 FULL = 0.93
 ROOMS = (
     linear("3a3632", "8c857a", "d8d2c6"),
