@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -40,8 +39,8 @@ def _ball(rng: np.random.Generator, picture: Array, light: Light, x: Array, y: A
     colours = linear("d8d4cc", "c4482f", "2f5f9e", "e0b23a")
     first, second = rng.permutation(len(colours))[:2]
     bands = np.sin(5 * np.arctan2(y, x + 0.2) + rng.uniform(0, 6)) * np.sin(4 * height + 2)
-    colour = mix(np.broadcast_to(colours[first], (*x.shape, 3)), np.broadcast_to(colours[second], (*x.shape, 3)), step(bands, -0.05, 0.05))  # fmt: skip
-    _lay(picture, shade(Surface(height, cover > 0, colour.astype(np.float32), 0.5), light, scale), cover)
+    colour = ramp(colours[[first, second]], step(bands, -0.05, 0.05))
+    _lay(picture, shade(Surface(height, cover > 0, colour, 0.5), light, scale), cover)
 
 
 def _clock(rng: np.random.Generator, picture: Array, light: Light, x: Array, y: Array, scale: float) -> None:
@@ -74,7 +73,8 @@ def _dog(rng: np.random.Generator, picture: Array, light: Light, x: Array, y: Ar
     _lay(picture, _flat(x, linear("151211"), light), _inside((1 - np.hypot(x / 0.2, (y - 0.2) / 0.14)) * 0.14, scale))
     for side in (-1, 1):
         _lay(picture, _flat(x, linear("191411"), light), _inside(0.075 - np.hypot(x - side * 0.3, y + 0.3), scale))
-    _lay(picture, _flat(x, linear("221816"), light), _inside(0.02 - np.abs(y - 0.68 - 0.3 * x * x) - 0.2 * step(ax, 0.25, 0.3), scale))  # fmt: skip
+    lips = _inside(0.02 - np.abs(y - 0.68 - 0.3 * x * x) - 0.2 * step(ax, 0.25, 0.3), scale)
+    _lay(picture, _flat(x, linear("221816"), light), lips)
 
 
 def _shield(rng: np.random.Generator, picture: Array, light: Light, x: Array, y: Array, scale: float) -> None:

@@ -45,7 +45,7 @@ def draw_group(rng: np.random.Generator, members: Sequence[Member]) -> tuple[NDA
     light = make_lamp(rng)
     picture = draw_backdrop(rng, (height, width), light)
     places = _seat(rng, len(members), width, height)
-    boxes, hidden = [], np.zeros(len(members))
+    boxes = []
     seen: list[NDArray[np.bool_]] = []
     for number, (member, (x, y, scale)) in enumerate(zip(members, places, strict=True)):
         before = picture.copy()
@@ -55,9 +55,10 @@ def draw_group(rng: np.random.Generator, members: Sequence[Member]) -> tuple[NDA
         for earlier in range(number):
             seen[earlier] &= ~drawn
         seen.append(_oval(boxes[-1], (height, width)))
-    ovals = [_oval(box, (height, width)) for box in boxes]
-    hidden = np.array([1 - np.count_nonzero(s) / max(np.count_nonzero(o), 1) for s, o in zip(seen, ovals, strict=True)])
-    faces = [Face(box, round(float(share), 3)) for box, share in zip(boxes, hidden, strict=True)]
+    faces = []
+    for box, left in zip(boxes, seen, strict=True):
+        whole = int(np.count_nonzero(_oval(box, (height, width))))
+        faces.append(Face(box, 1 - int(np.count_nonzero(left)) / max(whole, 1)))
     return take(rng, picture), faces
 
 

@@ -1,7 +1,7 @@
 """How emotions move a drawn face: action units, as faces are coded by those who study them.
 
-Ekman, Friesen & Hager, 'Facial Action Coding System', 2002; which units make which emotion: Friesen & Ekman, 'EMFACS-7',
-1983. Each unit is 0 at rest and 1 when the muscle does what it can.
+Ekman, Friesen & Hager, 'Facial Action Coding System', 2002; which units make which emotion: Friesen & Ekman,
+'EMFACS-7', 1983. Each unit is 0 at rest and 1 when the muscle does what it can.
 """
 
 from dataclasses import dataclass, fields, replace

@@ -186,8 +186,7 @@ def _grow_stubble(
     if person.beard == "none":
         return
     upper = step(y, at.nose_tip + 0.1, at.nose_tip + 0.16) * (1 - step(ax, at.mouth_wide + 0.02, at.mouth_wide + 0.12))
-    edge = at.mouth + 0.02 - 0.5 * np.clip(ax - 0.34, 0, 0.4) * 2.2
-    lower = step(y, edge - 0.04, edge + 0.1)
+    lower = step(y + 1.1 * np.clip(ax - 0.34, 0, 0.4), at.mouth - 0.02, at.mouth + 0.12)
     area = np.maximum(upper * (y < at.mouth + 0.3), lower)
     if person.beard == "moustache":
         area = upper * (1 - step(y, at.mouth + 0.02, at.mouth + 0.07))
@@ -198,7 +197,7 @@ def _grow_stubble(
     share *= 1 - 0.75 * _bump(ax, y, 0, at.mouth + 0.005, 0.8 * at.mouth_wide, 0.06)
     colour = person.hair * (0.9 + 0.3 * np.clip(hairs, -1, 1))[..., None]
     if person.beard == "stubble":
-        colour = (0.45 * person.skin + 0.55 * person.hair) * np.float32([0.95, 1.0, 1.05])
+        colour = 0.45 * person.skin + 0.55 * person.hair
     skin.colour = mix(skin.colour, np.asarray(colour, np.float32), np.clip(share, 0, 1))
     if person.beard != "stubble":
         skin.relief += area * (0.05 + 0.012 * hairs)
@@ -266,7 +265,8 @@ def _eye(
     lower = middle + at.lid_down * arch**0.85
     ends = _edge(at.eye_wide - np.abs(ax - np.float32(ex)), scale, 1.5)
     inside = _edge(y - upper, scale) * _edge(lower - y, scale) * ends
-    white = linear("dcd5cd") * (1 - 0.35 * np.clip(np.abs(along), 0, 1) ** 2 - 0.3 * np.exp(-np.clip((y - upper) / 0.022, 0, 9)))[..., None]  # fmt: skip
+    shaded = 1 - 0.35 * np.clip(np.abs(along), 0, 1) ** 2 - 0.3 * np.exp(-np.clip((y - upper) / 0.022, 0, 9))
+    white = linear("dcd5cd") * shaded[..., None]
     gaze = np.clip(rng.normal(0, 0.022, 2), -0.05, 0.05).astype(np.float32)
     apart = np.hypot(ax - ex - gaze[0] * side, y - ey - 0.4 * gaze[1] + 0.006) / np.float32(0.071)
     iris = person.iris * (0.65 + 0.7 * np.clip(apart, 0, 1) ** 2)[..., None]
@@ -307,7 +307,7 @@ def _brow(
     thick = (0.036 + 0.014 * t.brow_thick) * (1 - 0.7 * along**2.2) * (0.75 + 0.25 * step(along, 0, 0.2))
     hairs = fractal(rng, ax.shape, max(4.0, ax.shape[1] / scale * 16), 2)
     ends = _edge(ax - inner, scale, 3.5) * _edge(outer - ax, scale, 3.5)
-    share = np.exp(-np.abs((y - line) / thick) ** 3) * ends * np.clip(0.82 + 0.1 * t.brow_thick + 0.13 * hairs, 0, 1)
+    share = np.exp(-(np.abs((y - line) / thick) ** 3)) * ends * np.clip(0.82 + 0.1 * t.brow_thick + 0.13 * hairs, 0, 1)
     dark = np.minimum(person.hair * np.float32(0.75), person.skin * np.float32(0.62))
     skin.colour = mix(skin.colour, np.broadcast_to(dark, skin.colour.shape), np.clip(share, 0, 1))
     skin.relief += 0.012 * share

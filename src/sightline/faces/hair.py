@@ -102,7 +102,10 @@ def draw_hair_behind(
     cover = np.clip((inside + 0.03 * strands) * scale / 1.5 + 0.5, 0, 1)
     colour = person.hair * (0.62 + 0.2 * strands)[..., None].clip(0.25, 2)
     return Layer(
-        (z + 0.02 * strands).astype(np.float32), colour.astype(np.float32), np.full_like(x, 0.15), cover.astype(np.float32)
+        (z + 0.02 * strands).astype(np.float32),
+        colour.astype(np.float32),
+        np.full_like(x, 0.15),
+        cover.astype(np.float32),
     )
 
 
@@ -111,7 +114,7 @@ def draw_hat(rng: np.random.Generator, skull: Form, pose: Pose, x: Array, y: Arr
     knitted = rng.random() < 0.5
     shell = inflate(skull, 0.09 if knitted else 0.06, 0.16 if knitted else 0.12, 0.09)
     seen = look_at(shell, x, y, pose, scale)
-    brim = np.float32(rng.uniform(-0.62, -0.52))
+    brim = float(rng.uniform(-0.62, -0.52))
     share = np.clip((brim - seen.y + 0.05 * np.cos(seen.turn * 2)) * scale / 1.5 + 0.5, 0, 1) * seen.cover
     colour = np.ones((*x.shape, 3), np.float32) * _cloth(rng)
     height = seen.z.copy()
@@ -120,7 +123,7 @@ def draw_hat(rng: np.random.Generator, skull: Form, pose: Pose, x: Array, y: Arr
         height += 0.012 * ribs + 0.05 * step(seen.y, brim - 0.24, brim - 0.2)
         colour *= (1 + 0.12 * ribs)[..., None]
     else:
-        px, py = project((0.0, float(brim) + 0.02, 0.95), pose)
+        px, py = project((0.0, brim + 0.02, 0.95), pose)
         peak = 1 - np.hypot((x - px) / 0.62, (y - py) / 0.15)
         on = np.clip(peak * 0.15 * scale + 0.5, 0, 1).astype(np.float32)
         share = np.maximum(share, on)
@@ -184,7 +187,9 @@ def _strands(rng: np.random.Generator, turn: Array, y: Array, curl: float, parti
     sway = np.float32(0.04 + 0.1 * curl) * np.sin(y * np.float32(6 + 8 * curl) + np.float32(rng.uniform(0, 6)))
     across = (turn - np.float32(parting)) * (1.25 - 0.35 * np.clip(-y, 0, 1.2)) + sway
     knots = np.arange(count)
-    streaks = np.interp(across * 16, knots, coarse, period=count) + 0.7 * np.interp(across * 43, knots, fine, period=count)
+    streaks = np.interp(across * 16, knots, coarse, period=count) + 0.7 * np.interp(
+        across * 43, knots, fine, period=count
+    )
     return np.asarray(np.tanh(0.8 * streaks), np.float32)
 
 

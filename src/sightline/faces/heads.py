@@ -107,7 +107,7 @@ def make_person(rng: np.random.Generator) -> Person:
     traits = Traits(*np.clip(rng.normal(0, 0.62, len(fields(Traits))), -1.35, 1.35).tolist())
     age = float(rng.beta(1.1, 1.7))
     tone = float(rng.uniform(0, 1))
-    skin = ramp(SKINS, np.float32(tone)) * rng.normal(1, 0.035, 3).astype(np.float32)
+    skin = ramp(SKINS, tone) * rng.normal(1, 0.035, 3).astype(np.float32)
     bearded = bool(rng.random() < 0.5)
     grey = age > 0.62 and rng.random() < 0.7
     fair = rng.random() > tone * 1.4

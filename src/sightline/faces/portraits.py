@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from sightline.core.boxes import Box
 from sightline.core.rendering import MIRROR, Array, Light, Surface, fractal, linear, mix, photograph, ramp, shade, step
 from sightline.faces.expressions import Expression, express
-from sightline.faces.features import draw_skin, place_features
+from sightline.faces.features import Features, draw_skin, place_features
 from sightline.faces.hair import CLOTHS, Layer, draw_glasses, draw_hair, draw_hair_behind, draw_hat
 from sightline.faces.heads import Form, Person, Pose, Seen, look_at, make_person, project, skull_of
 
@@ -83,7 +83,9 @@ def make_lamp(rng: np.random.Generator) -> Light:
     nz = np.sqrt(np.clip(1 - nx**2 - ny**2, 0, 1))
     ray = np.stack([2 * nz * nx, 2 * nz * ny, 2 * nz**2 - 1], -1)
     lobe = np.clip((ray @ towards - 0.75) / 0.25, 0, 1) ** 2
-    mirror = (np.clip(0.35 - 0.3 * ray[..., 1:2], 0.05, None) * ambient + 3.2 * lobe[..., None] * key).astype(np.float32)
+    mirror = (np.clip(0.35 - 0.3 * ray[..., 1:2], 0.05, None) * ambient + 3.2 * lobe[..., None] * key).astype(
+        np.float32
+    )
     haze = cv2.GaussianBlur(mirror, (0, 0), MIRROR / 8)
     return Light(towards, key.astype(np.float32), ambient.astype(np.float32), mirror, haze)
 
@@ -164,9 +166,9 @@ def draw_backdrop(rng: np.random.Generator, shape: tuple[int, int], light: Light
 def take(rng: np.random.Generator, picture: Array) -> NDArray[np.uint8]:
     """Photograph the picture; one in ten comes out in black and white."""
     image = photograph(rng, picture)
-    if rng.random() < 0.1:
-        image = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
-    return np.asarray(image, np.uint8)
+    if rng.random() >= 0.1:
+        return image
+    return np.asarray(cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB))
 
 
 def _window(shape: tuple[int, ...], at: tuple[float, float], scale: float) -> tuple[slice, slice]:
@@ -216,7 +218,9 @@ def _draw_body(
     _lay(view, lit, cover)
     wide = 1.75 if sturdy else 1.5
     slope = 1.42 + 0.5 * (np.abs(x) / wide) ** 2.2 - 0.12 * np.exp(-((x / 0.55) ** 2))
-    collar = 1.42 + rng.uniform(0.0, 0.35) * np.clip(1 - np.abs(x) / rng.uniform(0.45, 0.6), 0, 1) ** rng.uniform(0.6, 1.2)
+    collar = 1.42 + rng.uniform(0.0, 0.35) * np.clip(1 - np.abs(x) / rng.uniform(0.45, 0.6), 0, 1) ** rng.uniform(
+        0.6, 1.2
+    )
     edge = np.minimum(y - np.maximum(slope, collar), wide - np.abs(x))
     folds = fractal(rng, x.shape, 5, 2)
     z = 0.7 * np.sqrt(np.clip(1.02 - (x / wide) ** 2, 0.02, None)) + 0.4 * (y - 1.3) + 0.03 * folds
@@ -248,11 +252,11 @@ def _draw_ears(view: Array, sitter: Sitter, skull: Form, light: Light, x: Array,
 
 
 def _glasses(
-    rng: np.random.Generator, view: Array, features: object, wear: Wear, pose: Pose, x: Array, y: Array, scale: float
+    rng: np.random.Generator, view: Array, features: Features, wear: Wear, pose: Pose, x: Array, y: Array, scale: float
 ) -> Array:
     frames = linear("141212", "3b2a20", "8d8a86", "5b1f1f")
     colour = frames[rng.integers(len(frames))] * np.float32(0.6)
-    return draw_glasses(rng, colour, view, features, pose, wear.frame or 0, wear.dark, x, y, scale)  # type: ignore[arg-type]
+    return draw_glasses(rng, colour, view, features, pose, wear.frame or 0, wear.dark, x, y, scale)
 
 
 def _beyond(height: Array, seen: Seen) -> Array:

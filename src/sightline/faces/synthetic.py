@@ -46,14 +46,11 @@ def draw_dataset(folder: Path, settings: Synthetic, workers: int) -> None:
     """Draw the set that ``settings`` asks for into ``folder``; the files do not depend on ``workers``."""
     world = make_world(settings)
     jobs = list(_jobs(settings, world))
-    truths = []
     with replacing_folder(folder) as part:
         for path, _ in jobs:
             (part / path).parent.mkdir(parents=True, exist_ok=True)
-        done = map_ordered(partial(_draw_photo, part, settings.seed), enumerate(jobs), workers)
-        for truth in progress(done, "drawing faces", len(jobs), "photo"):
-            if truth is not None:
-                truths.append(truth)
+        done = map_ordered(partial(_draw_photo, part, settings.seed), jobs, workers)
+        truths = [truth for truth in progress(done, "drawing faces", len(jobs), "photo") if truth]
         write_json(part / "groups" / "groups.json", {"photos": truths})
 
 
@@ -142,8 +139,8 @@ def _some_mood(rng: np.random.Generator) -> tuple[str, float]:
     return emotion, float(rng.uniform(0.3, 1.0))
 
 
-def _draw_photo(folder: Path, seed: int, numbered: tuple[int, Job]) -> dict[str, Any] | None:
-    _, (path, draw) = numbered
+def _draw_photo(folder: Path, seed: int, job: Job) -> dict[str, Any] | None:
+    path, draw = job
     # By its path, so that a photo stays as it is when there are more of another kind.
     rng = np.random.default_rng((seed, 3, *path.encode()))
     image, truth = draw(rng)
