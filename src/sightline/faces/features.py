@@ -86,7 +86,7 @@ def draw_skin(
     skin = Skin(
         relief=_nose(person, at, x, y) + _bones(person, mood, at, ax, y),
         colour=person.skin * (1 + 0.025 * flesh)[..., None],
-        gloss=np.full(x.shape, 0.38, np.float32),
+        gloss=np.full(x.shape, 0.42, np.float32),
         open=np.ones_like(x),
     )
     _wrinkle(skin, person, mood, at, ax, y)

@@ -142,7 +142,7 @@ def draw_glasses(
     wide = 0.245
     squeeze = max(0.5, float(np.cos(pose.yaw)))
     drop = float(rng.normal(0.03, 0.015))
-    shine = np.float32(rng.uniform(0.02, 0.16))
+    shine = np.float32(rng.uniform(0.01, 0.08))
     for side in (-1.0, 1.0):
         cx, cy = project((side * (ex + 0.005), ey + drop, 0.93), pose)
         u, v = (x - cx) / (wide * squeeze), (y - cy) / high

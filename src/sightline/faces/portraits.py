@@ -12,7 +12,7 @@ from sightline.core.rendering import MIRROR, Array, Light, Surface, fractal, lin
 from sightline.faces.expressions import Expression, express
 from sightline.faces.features import Features, draw_skin, place_features
 from sightline.faces.hair import CLOTHS, Layer, draw_glasses, draw_hair, draw_hair_behind, draw_hat
-from sightline.faces.heads import Form, Person, Pose, Seen, look_at, make_person, project, skull_of
+from sightline.faces.heads import SHORT, Form, Person, Pose, Seen, look_at, project, skull_of
 
 
 @dataclass(frozen=True)
@@ -206,7 +206,7 @@ def _draw_body(
     x, y = _grid(rows, columns, at, scale, 0.0)
     # Under a head that leans, the neck stays where it is.
     x = x + np.float32(0.25 * np.sin(pose.roll))
-    sturdy = person.beard != "none" or person.style in ("crop", "side", "bald", "receding")
+    sturdy = person.style in SHORT
     girth = (0.47 if sturdy else 0.385) * (1 + 0.08 * person.traits.jaw)
     neck = girth * (1 + 0.35 * np.clip(y - 1.15, 0, 1) ** 1.5)
     z = np.sqrt(np.clip(1 - (x / neck) ** 2, 0.002, None)) * girth
@@ -302,11 +302,6 @@ def _box_of(skull: Form, pose: Pose, at: tuple[float, float], scale: float) -> B
     corners = (turned_x.min(), turned_y.min(), turned_x.max(), turned_y.max())
     left, top, right, bottom = (float(c) * scale + at[k % 2] for k, c in enumerate(corners))
     return left, top, right, bottom
-
-
-def draw_someone(rng: np.random.Generator, emotion: str, strength: float, sides: tuple[int, int]) -> Photo:
-    """A portrait of anybody."""
-    return draw_portrait(rng, make_person(rng), emotion, strength, sides, close=1.0)
 
 
 FOREHEAD = -0.83

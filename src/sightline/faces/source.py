@@ -75,15 +75,16 @@ def ingest(photos: Sequence[Photo], out: Path, workers: int, extras: Sequence[Pa
 
     Left out, and named in ``problems.csv``: files that are missing or no whole picture; boxes that lie outside, and a
     portrait whose only box does; exact copies of a photo, and all copies if they are said to show different people,
-    moods or faces. A box that sticks out is clipped. A photo of which a box was left out is no longer complete. The
-    only photo of a person in the gallery is noted and kept: it can be enrolled, but not tested.
+    moods or faces. A box that sticks out is clipped. A face under ``MIN_SIDE`` px is kept and ignored, so that its
+    photo stays complete, which one of which a box was left out is not. The only photo of a person in the gallery is
+    noted and kept: it can be enrolled, but not tested.
     """
     problems: list[Problem] = []
     sound = []
     for photo, look in whole_pictures(photos, problems, workers):
         if (boxed := _with_sound_boxes(photo, look, problems)) is not None:
             sound.append((boxed, look))
-    kept = without_copies(sound, _label, "another person, role or label", problems)
+    kept = without_copies(sound, _label, "said to show something else", problems)
     members = Counter(photo.person for photo, _ in kept if photo.role == "gallery")
     for photo, _ in kept:
         if photo.role == "gallery" and members[photo.person] == 1:
@@ -110,27 +111,32 @@ def _with_sound_boxes(photo: Photo, look: Look, problems: list[Problem]) -> Phot
 
 
 def _sound_faces(photo: Photo, look: Look, problems: list[Problem]) -> Iterator[Face]:
+    tiny = 0
     for face in photo.faces:
         x1, y1, x2, y2 = face.box_xyxy
+        inside = x1 >= 0 and y1 >= 0 and x2 <= look.width and y2 <= look.height
+        if inside and 0 < min(x2 - x1, y2 - y1) < MIN_SIDE:
+            tiny += 1
+            yield replace(face, ignore=True)
+            continue
         shown = f"box of {face.name or 'a face'} ({x1:g}, {y1:g}, {x2:g}, {y2:g})"
         placed = place_box((x1, y1, x2 - x1, y2 - y1), look)
         if placed is None:
-            reason = f"{shown} is outside its picture of {look.width}x{look.height} or under {MIN_SIDE:g} px"
-            # A tiny face that nobody is asked to find is no finding.
-            if not face.ignore:
-                problems.append(Problem(photo.name, reason, "box left out"))
+            reason = f"{shown} is outside its picture of {look.width}x{look.height}, empty or under {MIN_SIDE:g} px"
+            problems.append(Problem(photo.name, reason, "box left out"))
             continue
         if placed.clipped:
             reason = f"{shown} sticks out of its picture of {look.width}x{look.height}"
             problems.append(Problem(photo.name, reason, BOX_CLIPPED))
         left, top, width, height = placed.box_xywh
         yield replace(face, box_xyxy=(left, top, left + width, top + height))
+    if tiny:
+        problems.append(Problem(photo.name, f"{tiny} boxes under {MIN_SIDE:g} px", "faces ignored"))
 
 
-def _label(photo: Photo) -> tuple[str, str, str, tuple[Box, ...], tuple[str, ...]]:
+def _label(photo: Photo) -> tuple[str, str, tuple[Box, ...], tuple[str, ...]]:
     """What two copies of a picture must agree on."""
     return (
-        photo.role,
         photo.person,
         photo.emotion,
         tuple(face.box_xyxy for face in photo.faces),
