@@ -4,8 +4,9 @@ Units are the same everywhere: the origin lies between the eyes' line and the no
 towards the camera; from crown to chin a head is about 2.3 long and 1.6 wide.
 """
 
+import math
 from dataclasses import dataclass, fields, replace
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -213,12 +214,15 @@ def look_at(form: Form, x: Array, y: Array, pose: Pose, scale: float) -> Seen:
     return Seen(side, on, turn, z * np.float32(level) + on * np.float32(nod), np.clip(inside * scale + 0.5, 0, 1))
 
 
-def project(point: tuple[float, float, float], pose: Pose) -> tuple[float, float]:
-    """Where the camera sees a point of the head, x and y without the pose's roll."""
+Where = TypeVar("Where", float, NDArray[np.float64])
+
+
+def project(point: tuple[Where, Where, Where], pose: Pose) -> tuple[Where, Where]:
+    """Where the camera sees a point of the head, or many, x and y without the pose's roll."""
     x, y, z = point
-    sin, cos = np.sin(pose.yaw), np.cos(pose.yaw)
+    sin, cos = math.sin(pose.yaw), math.cos(pose.yaw)
     ahead = z * cos - x * sin
-    return float(x * cos + z * sin), float(y * np.cos(pose.pitch) - ahead * np.sin(pose.pitch))
+    return x * cos + z * sin, y * math.cos(pose.pitch) - ahead * math.sin(pose.pitch)
 
 
 def _at_level(form: Form, y: Array, tables: tuple[Array, ...]) -> list[Array]:

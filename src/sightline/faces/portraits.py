@@ -286,26 +286,29 @@ def _lay(view: Array, lit: Array, cover: Array) -> None:
 
 
 def _box_of(skull: Form, pose: Pose, at: tuple[float, float], scale: float) -> Box:
-    """Around the sections of the head from the middle of the forehead to the chin."""
+    """Around the front of the head, from the hairline to the chin and from cheek to cheek."""
     levels = np.linspace(skull.top, skull.bottom, len(skull.wide))
-    face = (levels > FOREHEAD) & (levels < skull.bottom)
-    sin, cos = np.sin(pose.yaw), np.cos(pose.yaw)
-    reach = FULL * np.hypot(skull.wide * cos, skull.deep * sin)[face]
-    lead, fore = (skull.middle * sin)[face], ((skull.middle + skull.deep * 0.9) * cos)[face]
-    y = levels[face] * np.cos(pose.pitch)
-    # The forehead and the chin are seen in front, the cheeks at the side.
-    ends = y - np.where((levels[face] < -0.4) | (levels[face] > 0.9), fore, 0.3) * np.sin(pose.pitch)
-    xs = np.concatenate([lead - reach, lead + reach])
-    ys = np.concatenate([ends, ends])
-    turned_x = xs * np.cos(pose.roll) - ys * np.sin(pose.roll)
-    turned_y = ys * np.cos(pose.roll) + xs * np.sin(pose.roll)
-    corners = (turned_x.min(), turned_y.min(), turned_x.max(), turned_y.max())
-    left, top, right, bottom = (float(c) * scale + at[k % 2] for k, c in enumerate(corners))
-    return left, top, right, bottom
+    face = levels > FOREHEAD
+    turn = np.linspace(-CHEEK, CHEEK, 25)
+    y = levels[face, None]
+    side = skull.wide[face, None] * np.sin(turn)
+    fore = skull.deep[face, None] * np.cos(turn) + skull.middle[face, None]
+    x, y = project((side, y, fore), pose)
+    cos, sin = np.cos(pose.roll), np.sin(pose.roll)
+    x, y = x * cos - y * sin, y * cos + x * sin
+    left, top, right, bottom = x.min(), y.min(), x.max(), y.max()
+    return (
+        float(at[0] + scale * left),
+        float(at[1] + scale * top),
+        float(at[0] + scale * right),
+        float(at[1] + scale * bottom),
+    )
 
 
 FOREHEAD = -0.83
-FULL = 0.93
+"""Where MTCNN's boxes begin."""
+CHEEK = 1.19
+"""How far round the head the cheeks reach, in radians."""
 ROOMS = (
     linear("3a3632", "8c857a", "d8d2c6"),
     linear("1f262e", "4c5b68", "9fb0bb"),
