@@ -54,7 +54,18 @@ def _weights(name: str) -> Weights:
     if spec is None or spec.origin is None:
         raise ModuleNotFoundError("facenet-pytorch is not installed: it holds MTCNN's weights")
     state = torch.load(Path(spec.origin).parent / "data" / f"{name}.pt", weights_only=True, map_location="cpu")
-    return {key: value.numpy() for key, value in state.items()}
+    return _padded({key: value.numpy() for key, value in state.items()})
+
+
+def _padded(weights: Weights) -> Weights:
+    """The same with channels of zeros behind the first layer's: ONNX Runtime has its blocked layout for 16, 32, …"""
+    missing = -len(weights["conv1.weight"]) % 16
+    ends = {"conv1.weight": 0, "conv1.bias": 0, "prelu1.weight": 0, "conv2.weight": 1}
+    padding = {
+        name: np.pad(weights[name], [(0, missing * (axis == end)) for axis in range(weights[name].ndim)])
+        for name, end in ends.items()
+    }
+    return {**weights, **padding}
 
 
 def _pnet(weights: Weights) -> bytes:
