@@ -84,9 +84,7 @@ def test_pycocotools_gives_the_same(seed: int, iou: float) -> None:
         found = np.concatenate([near, np.concatenate([stray, stray + rng.uniform(12, 80, (len(stray), 1))], axis=1)])
         scores = rng.uniform(0.5, 1, len(found)).round(3)
         photos.append((true, rng.random(len(true)) < 0.15, found, scores))
-    matches = [
-        match(found, scores, true, ignored, iou=iou, min_side=20) for true, ignored, found, scores in photos
-    ]
+    matches = [match(found, scores, true, ignored, iou=iou, min_side=20) for true, ignored, found, scores in photos]
     ours, expected = curve_of(matches, [scores for *_, scores in photos])
     weights = np.ones(len(ours.scores))
     ap, recall = coco(photos, iou)
@@ -112,7 +110,9 @@ def coco(photos: list[tuple[np.ndarray, ...]], iou: float) -> tuple[float, float
             annotation = {"id": len(truth) + 1, "image_id": image, "category_id": 1, "iscrowd": 0, "area": area}
             truth.append({**annotation, "bbox": [box[0], box[1], side, box[3] - box[1]]})
         for box, score in zip(found, scores, strict=True):
-            results.append({"image_id": image, "category_id": 1, "score": score, "bbox": [*box[:2], *(box[2:] - box[:2])]})
+            results.append(
+                {"image_id": image, "category_id": 1, "score": score, "bbox": [*box[:2], *(box[2:] - box[:2])]}
+            )
     with contextlib.redirect_stdout(io.StringIO()):
         dataset = COCO()
         dataset.dataset = {

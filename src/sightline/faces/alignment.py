@@ -14,10 +14,8 @@ Matrix = NDArray[np.float64]
 SIZE = 144
 """Side of an aligned face in px."""
 MARGIN = 16
-"""Px on each side beyond the 112 px of ArcFace: for networks of emotions, which want hair and chin, and to vary crops."""
-ARCFACE = np.array(
-    [[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655], [70.7299, 92.2041]]
-)
+"""Px on each side beyond the 112 px of ArcFace: networks of emotions want hair and chin, augmentation wants room."""
+ARCFACE = np.array([[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655], [70.7299, 92.2041]])
 """Where the eyes, the nose and the corners of the mouth lie in a 112 px face (Deng et al., CVPR 2019)."""
 TEMPLATE = ARCFACE + MARGIN
 
@@ -38,7 +36,7 @@ def align(image: Pixels, landmarks: ArrayLike) -> Pixels:
     scale = min(1.0, float(np.hypot(matrix[0, 0], matrix[1, 0])))
     size = np.array([max(1, round(side * scale)) for side in part.shape[1::-1]])
     shrunk = cv2.resize(part, size.tolist(), interpolation=cv2.INTER_AREA) if scale < 1 else part
-    # Centres of pixels lie at whole numbers: a small picture's pixel x covers the centres around (x + 0.5) * step - 0.5.
+    # Centres of pixels lie at whole numbers: that of a small picture's pixel x lies at (x + 0.5) * step - 0.5.
     step = part.shape[1::-1] / size
     turn = matrix[:, :2]
     composed = np.column_stack([turn * step, turn @ (0.5 * step - 0.5 + corner) + matrix[:, 2]])

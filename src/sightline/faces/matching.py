@@ -111,7 +111,7 @@ class DetectionCurve:
         return right / all_boxes if all_boxes > 0 else np.nan, right / expected if expected > 0 else np.nan
 
     def average_precision(self, weights: ArrayLike, expected: float) -> float:
-        """COCO's: the mean over 101 recalls of the best precision at that recall or beyond; NaN if nothing is expected."""
+        """COCO's: the mean, over 101 recalls, of the best precision there or beyond; NaN if nothing is expected."""
         if not expected > 0:
             return float("nan")
         precision, recall = self.precision_recall(weights, expected)

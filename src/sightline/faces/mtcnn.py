@@ -90,7 +90,8 @@ class Detector:
 
     def detect(self, image: Pixels) -> Detections:
         """Find the faces of an (H, W, 3) uint8 RGB picture of any size."""
-        sums = cv2.integral(image, sdepth=cv2.CV_32S)
+        # Where sums exceed 32 bits they wrap round, and their differences come out right all the same.
+        sums = np.asarray(cv2.integral(image, sdepth=cv2.CV_32S), np.int32)
         boxes = self._propose(sums)
         boxes = self._refine(sums, boxes)
         return self._decide(sums, boxes)
@@ -207,7 +208,7 @@ def _crops(
     flat, width = sums.reshape(-1, 3), sums.shape[1]
 
     def corners(rows: NDArray[np.int64], columns: NDArray[np.int64]) -> Sums:
-        return flat.take(rows[:, :, None] * width + columns[:, None], axis=0)
+        return np.asarray(flat.take(rows[:, :, None] * width + columns[:, None], axis=0))
 
     totals = corners(last_rows, last_columns)
     totals -= corners(first_rows, last_columns)
@@ -216,9 +217,7 @@ def _crops(
     return _averages(totals, last_rows - first_rows, last_columns - first_columns)
 
 
-def _bins(
-    start: NDArray[np.int64], stop: NDArray[np.int64], count: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _bins(start: NDArray[np.int64], stop: NDArray[np.int64], count: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Where ``count`` bins from ``start`` (…) to ``stop`` begin and end, (…, count) each.
 
     They overlap where the length is no multiple of the count, as torch's ``interpolate(mode="area")`` has them.
@@ -239,7 +238,9 @@ def _thin_out(boxes_xyxy: Floats, scores: Floats, overlap: float) -> NDArray[np.
     if not len(boxes_xyxy):
         return np.empty(0, np.int64)
     boxes_xywh = np.concatenate([boxes_xyxy[:, :2], boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]], axis=1)
-    return np.asarray(cv2.dnn.NMSBoxes(boxes_xywh, scores, 0.0, overlap), np.int64).reshape(-1)
+    # OpenCV takes arrays as well, and converts lists for longer than it works.
+    kept = cv2.dnn.NMSBoxes(boxes_xywh, scores, 0.0, overlap)  # type: ignore[arg-type]
+    return np.asarray(kept, np.int64).reshape(-1)
 
 
 def _without_parts(boxes_xyxy: Floats, scores: Floats) -> NDArray[np.int64]:

@@ -115,7 +115,9 @@ class _Graph:
 
     def add(self, operator: str, *inputs: str, out: str = "", **attributes: int | list[int]) -> str:
         out = out or f"{operator.lower()}{len(self.nodes)}"
-        self.nodes.append(helper.make_node(operator, inputs, [out], **attributes))
+        node = helper.make_node(operator, inputs, [out])
+        node.attribute.extend(helper.make_attribute(name, value) for name, value in attributes.items())
+        self.nodes.append(node)
         return out
 
     def conv(self, layer: str, x: str) -> str:
@@ -144,7 +146,7 @@ class _Graph:
         return self.add("MaxPool", x, kernel_shape=[side, side], strides=[2, 2], ceil_mode=1)
 
     def flat_dense(self, layer: str, x: str, side: int) -> str:
-        """A fully connected layer on maps of ``side`` x ``side``, whose weights are in the order width, height, channel."""
+        """A fully connected layer on maps of that side; its weights are in the order width, height, channel."""
         weight = self.weights[f"{layer}.weight"]
         ordered = weight.reshape(len(weight), side, side, -1).transpose(0, 3, 2, 1).reshape(len(weight), -1)
         flat = self.add("Flatten", x)
@@ -172,7 +174,7 @@ class _Graph:
         )
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
         onnx.checker.check_model(model, full_check=True)
-        return model.SerializeToString(deterministic=True)
+        return bytes(model.SerializeToString(deterministic=True))
 
 
 # Old enough for any ONNX Runtime in use.
