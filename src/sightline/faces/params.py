@@ -25,10 +25,17 @@ class Synthetic(Section):
 
 
 class Official(Section):
-    """Labeled Faces in the Wild through scikit-learn: people with at least so many photos, at most so many people."""
+    """Labeled Faces in the Wild (Huang et al., 2007), the funneled archive that scikit-learn fetches.
 
+    People with at least ``min_photos`` photos are enrolled, at most ``max_people`` of them; of the others at most
+    ``max_strangers`` are strangers. ``digest`` is the archive's SHA-256; null until it is known.
+    """
+
+    url: str
+    digest: str | None
     min_photos: Annotated[int, Field(ge=2)]
     max_people: Annotated[int, Field(ge=2)]
+    max_strangers: Count
 
 
 class Data(Section):
