@@ -24,7 +24,7 @@ from sightline.core.sheets import contact_sheet, write_png
 from sightline.core.splits import split_digest
 from sightline.faces.alignment import SIZE, TEMPLATE, align
 from sightline.faces.matching import match
-from sightline.faces.mtcnn import Detections, Detector
+from sightline.faces.mtcnn import NOTHING, Detections, Detector
 from sightline.faces.params import Detect, Emotion, Faces, Identity
 from sightline.faces.people import share_out
 from sightline.params import Runtime, load
@@ -163,17 +163,20 @@ def detect_all(raw: Path, photos: Sequence[Photo], settings: Detect, workers: in
     A photo at a time: on a CPU, pictures of equal size together take no less time than one after the other.
     """
     detector = Detector(max(settings.score - BELOW, LOWEST), settings.min_face)
-    found = map_ordered(lambda photo: detector.detect(read_image(raw / "images" / photo.photo)), photos, workers)
-    return list(progress(found, "finding faces", len(photos), "photo"))
+
+    def look(photo: Photo) -> Detections:
+        return NOTHING if _is_whole(photo, settings) else detector.detect(read_image(raw / "images" / photo.photo))
+
+    return list(progress(map_ordered(look, photos, workers), "finding faces", len(photos), "photo"))
 
 
 def choose(photo: Photo, truth: Truth, found: Detections, settings: Detect, problems: list[Problem]) -> list[Face]:
     """The faces of a photo that are cut out, by descending score; what is odd about them is added to ``problems``."""
     if photo.role not in CUT:
         return []
-    one = photo.role in ONE_FACE
-    if one and min(photo.width, photo.height) < settings.whole_below:
+    if _is_whole(photo, settings):
         return [_whole(photo)]
+    one = photo.role in ONE_FACE
     sure = int((found.scores >= settings.score).sum())
     matches = match(found.boxes_xyxy[:sure], found.scores[:sure], truth.boxes_xyxy, truth.ignored, iou=SAME_FACE)
     numbers = list(range(sure))
@@ -199,6 +202,10 @@ def _face(photo: Photo, truth: Truth, found: Detections, number: int, row: int) 
     if photo.role in ONE_FACE:
         face = face._replace(name=photo.person, emotion=photo.emotion)
     return face
+
+
+def _is_whole(photo: Photo, settings: Detect) -> bool:
+    return photo.role in ONE_FACE and min(photo.width, photo.height) < settings.whole_below
 
 
 def _whole(photo: Photo) -> Face:

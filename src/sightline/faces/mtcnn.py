@@ -275,6 +275,7 @@ def _sigmoid(logits: Floats) -> Floats:
     return np.asarray(1 / (1 + np.exp(-logits)), np.float32)
 
 
+NOTHING = Detections(np.empty((0, 4), np.float32), np.empty(0, np.float32), np.empty((0, 5, 2), np.float32))
 NAMES = ("pnet", "rnet", "onet")
 PNET_SCORE, RNET_SCORE = 0.6, 0.7
 PNET_LOGIT = math.log(PNET_SCORE / (1 - PNET_SCORE))
