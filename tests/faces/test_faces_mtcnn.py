@@ -80,9 +80,7 @@ def test_facenet_finds_the_same(group: Pixels, min_face: int, make: str) -> None
     ("name", "network", "shape"),
     [("pnet", PNet, (1, 3, 61, 50)), ("rnet", RNet, (5, 3, 24, 24)), ("onet", ONet, (5, 3, 48, 48))],
 )
-def test_graphs_compute_what_the_networks_do(
-    name: str, network: type[torch.nn.Module], shape: tuple[int, ...]
-) -> None:
+def test_graphs_compute_what_the_networks_do(name: str, network: type[torch.nn.Module], shape: tuple[int, ...]) -> None:
     pixels = np.random.default_rng(1).uniform(0, 255, shape).astype(np.float32)
     with torch.inference_mode():
         offsets, *landmarks, classes = network()((torch.from_numpy(pixels) - 127.5) / 128)

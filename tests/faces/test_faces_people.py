@@ -14,7 +14,15 @@ from sightline.faces.params import EMOTIONS, Emotion, Identity, Network
 from sightline.faces.people import assign_moods, assign_people, share_out
 
 NETWORK = Network(
-    width=8, epochs=1, batch_size=8, lr=0.01, weight_decay=0, warmup_epochs=0, label_smoothing=0, ema_decay=0.9, mixup_alpha=0
+    width=8,
+    epochs=1,
+    batch_size=8,
+    lr=0.01,
+    weight_decay=0,
+    warmup_epochs=0,
+    label_smoothing=0,
+    ema_decay=0.9,
+    mixup_alpha=0,
 )
 EMOTION = Emotion(weights="none", val_fraction=0.2, test_fraction=0.25, seed=1, network=NETWORK)
 BITS = 4
@@ -27,7 +35,9 @@ def identity(**changed: Any) -> Identity:
 
 def photos(role: str, **counts: int) -> pd.DataFrame:
     """Unrelated pictures of people: random hashes of 64 bits differ in about 32."""
-    rows = [(f"{role}/{person}/{number}.jpg", role, person) for person, count in counts.items() for number in range(count)]
+    rows = [
+        (f"{role}/{person}/{number}.jpg", role, person) for person, count in counts.items() for number in range(count)
+    ]
     table = pd.DataFrame(rows, columns=["photo", "role", "person"]).assign(emotion="")
     table["digest"] = [sha256_of(name) for name in table["photo"]]
     return table.assign(hash=[digest[:16] for digest in table["digest"]])
