@@ -50,13 +50,13 @@ class Data(Section):
 class Detect(Section):
     """MTCNN: ``score`` is that of its last stage, ``min_face`` the shortest side of a face in px that it looks for.
 
-    Photos with a shorter side below ``whole_below`` px are taken for a face that was cut out already.
+    Photos of one person with a shorter side below ``whole_below`` px are taken for a face that was cut out already.
+    Photos whose perceptual hashes differ in ``near_duplicate_bits`` or fewer are not used on both sides of a split.
     """
 
     score: Fraction
     min_face: Annotated[int, Field(ge=12)]
     whole_below: int = Field(ge=0)
-    batch_size: Count
     near_duplicate_bits: Annotated[int, Field(ge=0, le=32)]
 
 
