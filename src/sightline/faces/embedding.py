@@ -46,7 +46,7 @@ class Settings(Section):
     std: Positive | tuple[Positive, Positive, Positive]
     mirror: bool = True
     architecture: str | None = None
-    arguments: dict[str, Any] = {}
+    arguments: dict[str, Any] = Field(default_factory=dict)
 
     def inputs(self, crops: Pixels) -> NDArray[np.float32]:
         """The network's input float32 (N, 3, h, w) of aligned crops, uint8 RGB (N, S, S, 3)."""
@@ -180,12 +180,13 @@ def _convert(weights: Path, settings: Settings, path: Path) -> None:
 
     from sightline.core.deploy import export_onnx
 
+    name = settings.architecture or ""
     try:
-        network = timm.create_model(settings.architecture, pretrained=False, **{"num_classes": 0, **settings.arguments})
+        network = timm.create_model(name, pretrained=False, **{"num_classes": 0, **settings.arguments})
         network.load_state_dict(load_file(weights))
     except Exception as error:  # noqa: BLE001 - timm, torch and safetensors raise almost anything
         reason = " ".join(str(error).split())
-        raise InputError(f"{weights} is no '{settings.architecture}' with {settings.arguments}: {reason}") from None
+        raise InputError(f"{weights} is no '{name}' with {settings.arguments}: {reason}") from None
     noise = np.random.default_rng(0).integers(0, 256, (4, CROP, CROP, 3), dtype=np.uint8)
     sample: Any = settings.inputs(noise)
     export_onnx(network, path, sample, outputs=("vectors",))

@@ -9,6 +9,7 @@ import json
 import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +30,7 @@ class Gallery:
     Attributes:
         vectors: float32 (N, D), unit length.
         names: whose each is, N texts.
-        digests: SHA-256 of the photo that each comes from, N texts.
+        digests: of the aligned crops that they come from (:func:`sightline.core.images.pixel_digest`), N texts.
         describer: what made the vectors, the digest of a network for instance; those of another mean nothing here.
     """
 
@@ -46,12 +47,12 @@ class Gallery:
         """A gallery of nobody."""
         return cls(np.empty((0, dimensions), np.float32), (), (), describer)
 
-    @property
+    @cached_property
     def people(self) -> tuple[str, ...]:
         """The names, each once, sorted."""
         return tuple(sorted(set(self.names)))
 
-    @property
+    @cached_property
     def numbers(self) -> Numbers:
         """Whose each vector is, int64 (N,), as a place in :attr:`people`."""
         places = {name: number for number, name in enumerate(self.people)}
@@ -65,7 +66,7 @@ class Gallery:
         Args:
             name: the person; blanks at its ends and the way in which accents are coded do not matter.
             vectors: float32 (M, D), unit length.
-            digests: SHA-256 of the M photos.
+            digests: of their M aligned crops.
             k: as in :func:`sightline.faces.neighbours.nearest_people`.
             threshold: from which similarity on two faces are taken for one person's.
 
@@ -74,7 +75,7 @@ class Gallery:
             this name), people enrolled under two names.
 
         Raises:
-            InputError: the name is empty or has a line break, there is no photo, or the vectors are not like the others.
+            InputError: the name is empty or has a line break, there is no photo, or the vectors do not fit.
         """
         name = clean_name(name)
         if vectors.ndim != 2 or len(vectors) != len(digests) or vectors.shape[1] != self.vectors.shape[1]:
@@ -214,8 +215,8 @@ def enrol_in(
         What the user should know, see :meth:`Gallery.enrol`.
 
     Raises:
-        InputError: as :func:`load_gallery` and :meth:`Gallery.enrol`, or the gallery's vectors are of another describer;
-            the file is as it was.
+        InputError: as :func:`load_gallery` and :meth:`Gallery.enrol`, or another describer made the gallery; the file
+            is as it was.
     """
     said: list[str] = []
 

@@ -1,10 +1,12 @@
 """Nearest neighbours among the vectors of enrolled faces: whose a face is, and how alike it is to that person's photos.
 
-A person's score is the mean similarity of the k photos most like the face, each weighted by a softmax of its similarity:
-where one photo shows the same pose or the same beard it decides almost alone, and where all are about as like they are
-averaged. It serves a person with one photo as well as one with thirty, and never exceeds the best photo's similarity,
+A person's score is the mean similarity of the k photos most like the face, weighted by a softmax of these similarities:
+where one photo shows the same pose or the same beard it counts most, and where all are about as like they are averaged.
+It serves a person with one photo as well as one with thirty, and never exceeds the best photo's similarity,
 which is why people whose best photo is too far away need not be scored at all.
 """
+
+from typing import Any
 
 import cv2
 import numpy as np
@@ -19,9 +21,7 @@ CROP = 112
 """Side in px of the window of an aligned crop that face networks see, in its centre."""
 
 
-def nearest_people(
-    queries: Vectors, vectors: Vectors, people: Numbers, k: int
-) -> tuple[Numbers, NDArray[np.float32]]:
+def nearest_people(queries: Vectors, vectors: Vectors, people: Numbers, k: int) -> tuple[Numbers, NDArray[np.float32]]:
     """Find the best person for each face.
 
     Args:
@@ -45,9 +45,16 @@ def nearest_people(
     return best, scores
 
 
-def leave_one_out(
-    vectors: Vectors, people: Numbers, groups: Numbers, k: int
-) -> tuple[Numbers, NDArray[np.float32]]:
+def score_people(queries: Vectors, vectors: Vectors, people: Numbers, k: int) -> NDArray[np.float64]:
+    """The scores of all P people for each face, (M, P); people are numbered from 0 to P - 1. Arguments as before."""
+    scores = np.empty((len(queries), int(people.max()) + 1))
+    for row, query in enumerate(queries):
+        similarities = np.vecdot(vectors, query)
+        scores[row] = [_score(similarities[people == person], k) for person in range(scores.shape[1])]
+    return scores
+
+
+def leave_one_out(vectors: Vectors, people: Numbers, groups: Numbers, k: int) -> tuple[Numbers, NDArray[np.float32]]:
     """Answer for each enrolled photo as if its group (the photo itself; the whole person) were not enrolled.
 
     Args:
@@ -113,10 +120,12 @@ def centre(crops: Pixels, width: int = CROP, height: int = CROP) -> Pixels:
     return crops[:, top : top + height, left : left + width]
 
 
-def unit(vectors: NDArray[np.floating]) -> Vectors:
+def unit(vectors: NDArray[Any]) -> Vectors:
     """Vectors (N, D) at length 1, float32; those without a direction become zero."""
     lengths = np.linalg.norm(vectors.astype(np.float64), axis=1, keepdims=True)
-    return np.divide(vectors, lengths, out=np.zeros(vectors.shape), where=lengths > 1e-9).astype(np.float32)
+    directions = np.zeros(vectors.shape)
+    np.divide(vectors, lengths, out=directions, where=lengths > 1e-9)
+    return directions.astype(np.float32)
 
 
 def _best_person(similarities: NDArray[np.float32], people: Numbers, k: int) -> tuple[int, float]:
@@ -124,7 +133,9 @@ def _best_person(similarities: NDArray[np.float32], people: Numbers, k: int) -> 
     floor = _score(similarities[people == people[similarities.argmax()]], k)
     candidates = np.unique(people[similarities >= floor])
     rows = np.flatnonzero(np.isin(people, candidates))
-    scores = [_score(similarities[rows[people[rows] == person]], k) for person in candidates]
+    rows = rows[np.argsort(people[rows], kind="stable")]
+    photos = np.split(similarities[rows], np.flatnonzero(np.diff(people[rows])) + 1)
+    scores = [_score(own, k) for own in photos]
     first = int(np.argmax(scores))
     return int(candidates[first]), scores[first]
 

@@ -5,11 +5,11 @@ Recognition, 2nd ed. 2011, ch. 21): a probe is of somebody enrolled ('known') or
 similarity.
 """
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy import special
 
 from sightline.core.intervals import Figure, FloatArray, Statistics, bootstrap
 from sightline.core.ranking import Ranking
@@ -143,35 +143,39 @@ def _checked(
     return true, found, scores
 
 
-def choose_threshold(impostors: Sequence[float] | FloatArray, false_accepts: float) -> float:
-    """The similarity from which on a face is accepted, from the best similarities of validation strangers.
+def choose_threshold(impostors: ArrayLike, genuine: ArrayLike, false_accepts: float) -> float:
+    """The similarity from which on a face is accepted, from faces that no test looks at.
 
-    The larger of two estimates of what only ``false_accepts`` of all strangers reach. One is the interpolated quantile
-    of these strangers, which rests on its last one or two where they are a hundred. The other takes all of them: the
-    quantile of a Gumbel distribution with their mean and deviation, the law of the largest of many similarities
-    (Gumbel, "Statistics of Extremes", 1958; for recognition scores Scheirer et al., "Meta-Recognition", PAMI 2011).
-    It is fitted to Fisher's z (the inverse hyperbolic tangent), which has no upper end for the tail to run into.
+    Strangers set the least: the similarity that the best of P people reaches for only ``false_accepts`` of them. The
+    quantile of a hundred best similarities would rest on the last one or two; here every stranger is compared with
+    every person, these similarities are taken for normal on the scale of Fisher's z (the inverse hyperbolic tangent,
+    Fisher 1921) and the P of one face for independent. So it is an estimate: a few more or less of these very
+    strangers may pass. From there the threshold goes a tenth of the way to the median of the enrolled people's own
+    photos, as room for strangers that are harder than those at hand. Of several rules this was the best where one half of the
+    validation people chose a threshold and the other half was judged (docs/faces.md).
 
     Args:
-        impostors: similarities, (N,), in [-1, 1].
+        impostors: similarities of V strangers to P people, (V, P), in [-1, 1]; (V, 1) where only the best is known.
+        genuine: similarities of enrolled photos to their own people, the photo itself left out, (G,).
         false_accepts: in (0, 1).
 
     Returns:
-        The threshold, at most 1; the next number above the only value where all strangers are the same.
+        The threshold, at most 1.
 
     Raises:
         ValueError: there are fewer than two strangers.
     """
     scores = np.asarray(impostors, np.float64)
-    if len(scores) < 2:
-        raise ValueError("a threshold needs two validation faces of strangers at least")
+    if scores.ndim != 2 or len(scores) < 2 or not scores.shape[1]:
+        raise ValueError(f"a threshold needs similarities of two strangers at least, not {scores.shape}")
     z = np.arctanh(np.clip(scores, -CERTAIN, CERTAIN))
-    scale = z.std(ddof=1) * np.sqrt(6) / np.pi
-    tail = float(np.tanh(z.mean() - scale * (np.euler_gamma + np.log(-np.log1p(-false_accepts)))))
-    # Above the quantile, not at it: a stranger with exactly this similarity would pass.
-    observed = float(np.nextafter(np.quantile(scores, 1 - false_accepts), np.inf))
-    return min(max(tail, observed), 1.0)
+    share = (1 - false_accepts) ** (1 / scores.shape[1])
+    least = float(np.tanh(z.mean() + special.ndtri(share) * z.std(ddof=1)))
+    own = np.asarray(genuine, np.float64)
+    room = max(float(np.median(own)) - least, 0.0) if len(own) else 0.0
+    return min(least + ROOM * room, 1.0)
 
 
 ROUNDING = 1e-12
 CERTAIN = 1 - 1e-7
+ROOM = 0.1
