@@ -85,7 +85,7 @@ class Identity(Section):
 
     ``enrolled`` names people of the gallery, null for all; the gallery's other people are strangers. ``val_people`` is
     the share of the strangers whose photos choose the threshold and who appear nowhere else; ``false_accepts`` the
-    share of those photos that it lets through.
+    share of strangers' faces, estimated from them, that a threshold may let through at the least careful.
     """
 
     enrolled: tuple[str, ...] | None
