@@ -28,9 +28,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=50, help="of each kind of face")
     options = parser.parse_args()
-    print(
-        f"{'vectors':>10}{'numbers':>10}{'people':>10}{'known':>12}{'stranger':>12}{'slowest':>12}   limit {LIMIT_MS} ms"
-    )
+    columns = ("vectors", "numbers", "people", "known", "stranger", "slowest")
+    print("".join(f"{column:>12}" for column in columns), "  limit 5 ms")
     for size in SIZES:
         for dimensions in DIMENSIONS:
             report(size, dimensions, options.rounds)
@@ -57,7 +56,7 @@ def report(size: int, dimensions: int, rounds: int) -> None:
             if kind == 0 and found != [f"person {asked[row]:06}"]:
                 raise RuntimeError(f"{found} is not person {asked[row]:06}")
     medians = "".join(f"{statistics.median(kind):>9.3f} ms" for kind in times)
-    print(f"{size:>10,}{dimensions:>10}{people:>10,}{medians}{max(*times[0], *times[1]):>9.3f} ms", flush=True)
+    print(f"{size:>12,}{dimensions:>12}{people:>12,}{medians}{max(*times[0], *times[1]):>9.3f} ms", flush=True)
 
 
 def near(rng: np.random.Generator, centres: NDArray[np.float32]) -> NDArray[np.float32]:
