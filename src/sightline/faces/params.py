@@ -25,10 +25,17 @@ class Synthetic(Section):
 
 
 class Official(Section):
-    """Labeled Faces in the Wild through scikit-learn: people with at least so many photos, at most so many people."""
+    """Labeled Faces in the Wild (Huang et al., 2007), the funneled archive that scikit-learn fetches.
 
+    People with at least ``min_photos`` photos are enrolled, at most ``max_people`` of them; of the others at most
+    ``max_strangers`` are strangers. ``digest`` is the archive's SHA-256; null until it is known.
+    """
+
+    url: str
+    digest: str | None
     min_photos: Annotated[int, Field(ge=2)]
     max_people: Annotated[int, Field(ge=2)]
+    max_strangers: Count
 
 
 class Data(Section):
@@ -43,13 +50,13 @@ class Data(Section):
 class Detect(Section):
     """MTCNN: ``score`` is that of its last stage, ``min_face`` the shortest side of a face in px that it looks for.
 
-    Photos with a shorter side below ``whole_below`` px are taken for a face that was cut out already.
+    Photos of one person with a shorter side below ``whole_below`` px are taken for a face that was cut out already.
+    Photos whose perceptual hashes differ in ``near_duplicate_bits`` or fewer are not used on both sides of a split.
     """
 
     score: Fraction
     min_face: Annotated[int, Field(ge=12)]
     whole_below: int = Field(ge=0)
-    batch_size: Count
     near_duplicate_bits: Annotated[int, Field(ge=0, le=32)]
 
 
@@ -78,7 +85,7 @@ class Identity(Section):
 
     ``enrolled`` names people of the gallery, null for all; the gallery's other people are strangers. ``val_people`` is
     the share of the strangers whose photos choose the threshold and who appear nowhere else; ``false_accepts`` the
-    share of those photos that it lets through.
+    share of strangers' faces, estimated from them, that a threshold may let through at the least careful.
     """
 
     enrolled: tuple[str, ...] | None

@@ -1,0 +1,271 @@
+"""Who is enrolled: one file of vectors and names that is replaced whole or not at all.
+
+``gallery.safetensors`` holds the vectors; in its header stand, as JSON, a name and a digest of the photo for each, what
+described them, and a checksum. Equal galleries are equal bytes. ``enrol_in`` and ``forget_in`` change the file under a
+lock, so that two writers at once take turns.
+"""
+
+import json
+import unicodedata
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from filelock import FileLock
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from sightline.core.errors import InputError
+from sightline.core.files import replacing, sha256_of
+from sightline.faces.neighbours import Numbers, Vectors, alike, nearest_people
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """Enrolled photos.
+
+    Attributes:
+        vectors: float32 (N, D), unit length.
+        names: whose each is, N texts.
+        digests: of the aligned crops that they come from (:func:`sightline.core.images.pixel_digest`), N texts.
+        describer: what made the vectors, the digest of a network for instance; those of another mean nothing here.
+    """
+
+    vectors: Vectors
+    names: tuple[str, ...]
+    digests: tuple[str, ...]
+    describer: str
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @classmethod
+    def empty(cls, dimensions: int, describer: str) -> "Gallery":
+        """A gallery of nobody."""
+        return cls(np.empty((0, dimensions), np.float32), (), (), describer)
+
+    @cached_property
+    def people(self) -> tuple[str, ...]:
+        """The names, each once, sorted."""
+        return tuple(sorted(set(self.names)))
+
+    @cached_property
+    def numbers(self) -> Numbers:
+        """Whose each vector is, int64 (N,), as a place in :attr:`people`."""
+        places = {name: number for number, name in enumerate(self.people)}
+        return np.array([places[name] for name in self.names], np.int64)
+
+    def enrol(
+        self, name: str, vectors: Vectors, digests: Sequence[str], k: int, threshold: float
+    ) -> tuple["Gallery", list[str]]:
+        """Add photos of a person, who may be there already.
+
+        Args:
+            name: the person; blanks at its ends and the way in which accents are coded do not matter.
+            vectors: float32 (M, D), unit length.
+            digests: of their M aligned crops.
+            k: as in :func:`sightline.faces.neighbours.nearest_people`.
+            threshold: from which similarity on two faces are taken for one person's.
+
+        Returns:
+            The new gallery, and what the user should know: photos that were enrolled before (not added again if under
+            this name), people enrolled under two names.
+
+        Raises:
+            InputError: the name is empty or has a line break, there is no photo, or the vectors do not fit.
+        """
+        name = clean_name(name)
+        if vectors.ndim != 2 or len(vectors) != len(digests) or vectors.shape[1] != self.vectors.shape[1]:
+            raise InputError(
+                f"{name}: vectors {vectors.shape} of {len(digests)} photos do not fit a gallery of {self.vectors.shape}"
+            )
+        if not len(vectors):
+            raise InputError(f"{name}: no photo to enrol")
+        if not np.allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-3):
+            raise InputError(f"{name}: a photo gives no vector of unit length: is there a face in it?")
+        said: list[str] = []
+        known: dict[str, set[str]] = {}
+        for owner, digest in zip(self.names, self.digests, strict=True):
+            known.setdefault(digest, set()).add(owner)
+        fresh = []
+        for row, digest in enumerate(digests):
+            owners = known.setdefault(digest, set())
+            if name in owners:
+                said.append(f"{name}: photo {row + 1} of {len(digests)} is enrolled already: not added again")
+                continue
+            if owners:
+                said.append(f"{name}: photo {row + 1} of {len(digests)} is also enrolled as {_listed(owners)}")
+            owners.add(name)
+            fresh.append(row)
+        added = Gallery(
+            np.concatenate([self.vectors, vectors[fresh]]).astype(np.float32),
+            (*self.names, *[name] * len(fresh)),
+            (*self.digests, *[digests[row] for row in fresh]),
+            self.describer,
+        )
+        return added, said + added.doubles(k, threshold, name)
+
+    def forget(self, name: str) -> "Gallery":
+        """The gallery without a person: all vectors, digests and the name are gone.
+
+        Raises:
+            InputError: nobody of that name is enrolled.
+        """
+        name = clean_name(name)
+        kept = [row for row, owner in enumerate(self.names) if owner != name]
+        if len(kept) == len(self):
+            raise InputError(f"nobody called '{name}' is enrolled; there are {_listed(self.people) or 'no people'}")
+        return replace(
+            self,
+            vectors=self.vectors[kept],
+            names=tuple(self.names[row] for row in kept),
+            digests=tuple(self.digests[row] for row in kept),
+        )
+
+    def doubles(self, k: int, threshold: float, name: str | None = None) -> list[str]:
+        """Warnings of people who seem to be enrolled under two names; of ``name`` and another only, if given."""
+        people, numbers = self.people, self.numbers
+        chosen = np.ones(len(self), bool)
+        if name is not None:
+            # Everybody would have to be compared with everybody; only those that the person is taken for can matter.
+            own = numbers == people.index(name)
+            others, scores = nearest_people(self.vectors[own], self.vectors[~own], numbers[~own], k)
+            chosen = own | np.isin(numbers, others[scores.astype(np.float64) >= threshold])
+        return [
+            f"{people[a]} and {people[b]} look like one person under two names (similarity {similarity:.2f})"
+            for a, b, similarity in alike(self.vectors[chosen], numbers[chosen], k, threshold)
+            if name in (None, people[a], people[b])
+        ]
+
+
+def identify(
+    gallery: Gallery, vectors: Vectors, k: int, threshold: float
+) -> tuple[list[str | None], NDArray[np.float64]]:
+    """Say whose faces these are.
+
+    >>> names, similarity = identify(gallery, embedder(crops), k=5, threshold=0.34)
+
+    Args:
+        gallery: who is known.
+        vectors: the faces, float32 (M, D), unit length.
+        k: photos of a person that count, at most.
+        threshold: the similarity from which on a face is given a name.
+
+    Returns:
+        M names, None for nobody known, and similarities float64 (M,) to the best person, named or not.
+
+    Raises:
+        InputError: the vectors have another length than the gallery's.
+    """
+    if vectors.shape[1] != gallery.vectors.shape[1]:
+        raise InputError(f"vectors of {vectors.shape[1]} numbers do not fit a gallery of {gallery.vectors.shape[1]}")
+    people = gallery.people
+    best, scores = nearest_people(vectors, gallery.vectors, gallery.numbers, k)
+    similarity = scores.astype(np.float64)
+    pairs = zip(best, similarity, strict=True)
+    return [people[number] if number >= 0 and score >= threshold else None for number, score in pairs], similarity
+
+
+def save_gallery(path: Path, gallery: Gallery) -> None:
+    """Write a gallery, whole or not at all."""
+    vectors = np.ascontiguousarray(gallery.vectors, np.float32)
+    about = {
+        "names": gallery.names,
+        "digests": gallery.digests,
+        "describer": gallery.describer,
+        "sha256": _checksum(vectors, gallery.names, gallery.digests),
+    }
+    # One entry: safetensors writes several in any order.
+    content = save({"vectors": vectors}, {"gallery": json.dumps(about, ensure_ascii=False)})
+    with replacing(path) as part:
+        part.write_bytes(content)
+
+
+def load_gallery(path: Path) -> Gallery:
+    """Read what :func:`save_gallery` wrote.
+
+    Raises:
+        InputError: the file is missing or damaged.
+    """
+    if not path.is_file():
+        raise InputError(f"{path}: no such gallery; run the stage faces-train, or enrol somebody")
+    try:
+        with safe_open(path, framework="numpy") as file:
+            about = json.loads(file.metadata()["gallery"])
+            vectors = file.get_tensor("vectors")
+        names, digests = tuple(map(str, about["names"])), tuple(map(str, about["digests"]))
+        is_whole = vectors.ndim == 2 and vectors.dtype == np.float32 and len(vectors) == len(names) == len(digests)
+        if not is_whole or about["sha256"] != _checksum(vectors, names, digests):
+            raise ValueError("its checksum differs")
+        return Gallery(vectors, names, digests, str(about["describer"]))
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"{path} is damaged and was left as it is ({reason}): restore a copy of it") from None
+
+
+def enrol_in(
+    path: Path, name: str, vectors: Vectors, digests: Sequence[str], describer: str, k: int, threshold: float
+) -> list[str]:
+    """Add photos of a person to a gallery file, which is made where there is none.
+
+    Returns:
+        What the user should know, see :meth:`Gallery.enrol`.
+
+    Raises:
+        InputError: as :func:`load_gallery` and :meth:`Gallery.enrol`, or another describer made the gallery; the file
+            is as it was.
+    """
+    said: list[str] = []
+
+    def change(gallery: Gallery) -> Gallery:
+        if gallery.describer != describer:
+            raise InputError(f"{path} holds vectors of another network: enrol everybody anew in another file")
+        changed, messages = gallery.enrol(name, vectors, digests, k, threshold)
+        said.extend(messages)
+        return changed
+
+    _change(path, change, Gallery.empty(vectors.shape[-1], describer))
+    return said
+
+
+def forget_in(path: Path, name: str) -> None:
+    """Take a person out of a gallery file: the file that replaces it holds nothing of theirs.
+
+    Raises:
+        InputError: as :func:`load_gallery` and :meth:`Gallery.forget`; the file is as it was.
+    """
+    _change(path, lambda gallery: gallery.forget(name))
+
+
+def clean_name(name: str) -> str:
+    """A name as it is kept: composed characters (NFC), no blanks at its ends.
+
+    Raises:
+        InputError: it is empty or has characters that are not printed.
+    """
+    cleaned = unicodedata.normalize("NFC", name).strip()
+    if not cleaned or not cleaned.isprintable():
+        raise InputError(f"{name!r} is no name: it must have letters, and no line breaks or control characters")
+    return cleaned
+
+
+def _change(path: Path, change: Callable[[Gallery], Gallery], start: Gallery | None = None) -> None:
+    if start is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    elif not path.is_file():
+        load_gallery(path)
+    with FileLock(path.with_name(f".{path.name}.lock")):
+        found = start if start is not None and not path.exists() else load_gallery(path)
+        save_gallery(path, change(found))
+
+
+def _checksum(vectors: Vectors, names: Sequence[str], digests: Sequence[str]) -> str:
+    return sha256_of(vectors.tobytes(), repr(vectors.shape), *names, *digests)
+
+
+def _listed(names: "Sequence[str] | set[str]") -> str:
+    ordered = sorted(names)
+    return ", ".join(ordered[:5]) + (f" and {len(ordered) - 5} more" if len(ordered) > 5 else "")

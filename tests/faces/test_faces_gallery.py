@@ -1,0 +1,184 @@
+"""The gallery file: enrol, forget, what is said of doubles, damage, two writers at once."""
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from safetensors import safe_open
+
+from sightline.core.errors import InputError
+from sightline.faces.gallery import Gallery, enrol_in, forget_in, identify, load_gallery, save_gallery
+from sightline.faces.neighbours import unit
+
+DIMENSIONS, K, THRESHOLD = 16, 5, 0.6
+
+
+def photos(person: int, count: int = 3, seed: int = 0) -> NDArray[np.float32]:
+    """Vectors of one person: near one of 16 directions that are at right angles."""
+    noise = np.random.default_rng((seed, person)).normal(0, 0.1, (count, DIMENSIONS))
+    return unit(np.eye(DIMENSIONS)[person] + noise)
+
+
+def digests(prefix: str, count: int = 3) -> list[str]:
+    return [f"{prefix}-{number}" for number in range(count)]
+
+
+def enrol(path: Path, name: str, vectors: NDArray[np.float32], codes: list[str]) -> list[str]:
+    return enrol_in(path, name, vectors, codes, "network", K, THRESHOLD)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """A gallery file with Ann and Ben."""
+    path = tmp_path / "gallery.safetensors"
+    assert enrol(path, "ann", photos(0), digests("a")) == []
+    assert enrol(path, "ben", photos(1), digests("b")) == []
+    return path
+
+
+def test_what_was_enrolled_is_read_back_and_named(path: Path) -> None:
+    gallery = load_gallery(path)
+    assert gallery.people == ("ann", "ben")
+    np.testing.assert_array_equal(gallery.vectors, np.concatenate([photos(0), photos(1)]))
+    assert gallery.digests == (*digests("a"), *digests("b"))
+    faces = np.concatenate([photos(1, 1, seed=9), photos(7, 1, seed=9)])
+    names, similarity = identify(gallery, faces, K, THRESHOLD)
+    assert names == ["ben", None]
+    assert similarity[0] > THRESHOLD > similarity[1]
+
+
+def test_the_threshold_itself_is_accepted() -> None:
+    gallery = Gallery(np.eye(2, dtype=np.float32), ("ann", "ben"), ("1", "2"), "")
+    query = np.array([[0.6, 0.8]], np.float32)
+    _, similarity = identify(gallery, query, K, 0)
+    assert identify(gallery, query, K, float(similarity[0]))[0] == ["ben"]
+    assert identify(gallery, query, K, float(np.nextafter(similarity[0], 1)))[0] == [None]
+
+
+def test_nobody_is_known_to_an_empty_gallery() -> None:
+    names, similarity = identify(Gallery.empty(DIMENSIONS, ""), photos(0), K, THRESHOLD)
+    assert names == [None] * 3
+    assert (similarity == -1).all()
+
+
+def test_equal_galleries_are_equal_bytes(path: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy.safetensors"
+    save_gallery(copy, load_gallery(path))
+    assert copy.read_bytes() == path.read_bytes()
+
+
+def test_a_person_who_is_there_gets_further_photos(path: Path) -> None:
+    assert enrol(path, " ann ", photos(0, 2, seed=5), digests("a2", 2)) == []
+    gallery = load_gallery(path)
+    assert gallery.names.count("ann") == 5
+    assert gallery.people == ("ann", "ben")
+
+
+def test_a_photo_twice_is_said_and_not_added_again(path: Path) -> None:
+    before = load_gallery(path)
+    (said,) = enrol(path, "ann", photos(0)[:1], digests("a", 1))
+    assert "photo 1 of 1 is enrolled already" in said
+    assert load_gallery(path).names == before.names
+    twice = np.repeat(photos(2, 1), 2, 0)
+    (said,) = enrol(path, "eve", twice, ["e", "e"])
+    assert "photo 2 of 2" in said
+    assert load_gallery(path).names.count("eve") == 1
+
+
+def test_one_person_under_two_names_is_warned_of_with_the_similarity(path: Path) -> None:
+    said = enrol(path, "annabel", photos(0, 3, seed=4), digests("x"))
+    assert len(said) == 1
+    assert "ann and annabel look like one person under two names (similarity 0.9" in said[0]
+    assert load_gallery(path).people == ("ann", "annabel", "ben")
+    said = enrol(path, "zoe", photos(1)[:1], digests("b", 1))
+    assert "also enrolled as ben" in said[0]
+    assert "ben and zoe look like one person" in said[1]
+
+
+def test_forgetting_leaves_nothing_of_a_person_in_the_file_or_beside_it(path: Path) -> None:
+    vectors = photos(1)
+    assert vectors[0].tobytes() in path.read_bytes()
+    forget_in(path, "ben")
+    for file in path.parent.iterdir():
+        content = file.read_bytes()
+        assert not any(vector.tobytes() in content for vector in vectors)
+        assert b"ben" not in content
+        assert b"b-0" not in content
+    assert load_gallery(path).people == ("ann",)
+    assert identify(load_gallery(path), vectors, K, THRESHOLD)[0] == [None] * 3
+    forget_in(path, "ann")
+    assert len(load_gallery(path)) == 0
+    assert enrol(path, "ben", vectors, digests("b")) == []
+
+
+def test_forgetting_a_stranger_is_one_line_that_names_who_is_there(path: Path) -> None:
+    before = path.read_bytes()
+    with pytest.raises(InputError, match="nobody called 'eve' is enrolled; there are ann, ben"):
+        forget_in(path, "eve")
+    assert path.read_bytes() == before
+    with pytest.raises(InputError, match="no such gallery"):
+        forget_in(path.with_name("other.safetensors"), "ann")
+    assert not path.with_name("other.safetensors").exists()
+
+
+@pytest.mark.parametrize("harm", ["cut", "flip", "rename", "empty", "text"])
+def test_a_damaged_file_is_told_and_left_as_it_is(path: Path, harm: str) -> None:
+    content = path.read_bytes()
+    flipped = bytearray(content)
+    flipped[-3] ^= 1
+    damaged = {
+        "cut": content[:-20],
+        "flip": bytes(flipped),
+        "rename": content.replace(b"ann", b"eve"),
+        "empty": b"",
+        "text": b"no gallery at all",
+    }[harm]
+    path.write_bytes(damaged)
+    with pytest.raises(InputError, match="is damaged and was left as it is"):
+        load_gallery(path)
+    with pytest.raises(InputError, match="is damaged"):
+        enrol(path, "eve", photos(3), digests("e"))
+    with pytest.raises(InputError, match="is damaged"):
+        forget_in(path, "ann")
+    assert path.read_bytes() == damaged
+
+
+def test_a_failing_enrolment_changes_nothing(path: Path) -> None:
+    before = path.read_bytes()
+    with pytest.raises(InputError, match="do not fit"):
+        enrol(path, "eve", np.eye(3, dtype=np.float32), digests("e"))
+    with pytest.raises(InputError, match="no photo"):
+        enrol(path, "eve", np.empty((0, DIMENSIONS), np.float32), [])
+    with pytest.raises(InputError, match="unit length"):
+        enrol(path, "eve", np.zeros((1, DIMENSIONS), np.float32), ["e"])
+    with pytest.raises(InputError, match="another network"):
+        enrol_in(path, "eve", photos(3), digests("e"), "other", K, THRESHOLD)
+    for name in ("", "  ", "a\nb"):
+        with pytest.raises(InputError, match="is no name"):
+            enrol(path, name, photos(3), digests("e"))
+    assert path.read_bytes() == before
+
+
+def test_accents_may_be_coded_either_way(path: Path) -> None:
+    enrol(path, "Jose\u0301", photos(4), digests("j"))
+    forget_in(path, "Jos\u00e9")
+    assert load_gallery(path).people == ("ann", "ben")
+
+
+def test_writers_at_once_take_turns(tmp_path: Path) -> None:
+    path = tmp_path / "gallery.safetensors"
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda n: enrol(path, f"person {n}", photos(n), digests(str(n))), range(16)))
+    gallery = load_gallery(path)
+    assert len(gallery.people) == 16
+    assert len(gallery) == 48
+
+
+def test_any_reader_of_safetensors_understands_the_file(path: Path) -> None:
+    with safe_open(path, framework="numpy") as file:
+        about = json.loads(file.metadata()["gallery"])
+        assert file.get_tensor("vectors").shape == (6, DIMENSIONS)
+    assert about["names"] == ["ann"] * 3 + ["ben"] * 3
