@@ -160,7 +160,8 @@ def _truth(rows: pd.DataFrame) -> Truth:
 def detect_all(raw: Path, photos: Sequence[Photo], settings: Detect, workers: int) -> list[Detections]:
     """What is found in each photo with at least ``settings.score`` less 0.2, photos in ``workers`` threads.
 
-    A photo at a time: on a CPU, pictures of equal size together take no less time than one after the other.
+    A photo at a time: on a CPU the large levels of several pictures together take longer than one after the other,
+    because their maps leave the cache (8 of 385 x 289 px: 186 ms together, 136 ms alone).
     """
     detector = Detector(max(settings.score - BELOW, LOWEST), settings.min_face)
 
