@@ -99,8 +99,8 @@ class Detector:
     def _propose(self, sums: Sums) -> Floats:
         """Squares (N, 4) around whatever PNet takes for a face at some scale."""
         found = [np.empty((0, 9), np.float32)]
-        for level, scale in _pyramid(sums, self.min_face):
-            cells = self._scan(level)
+        for scale in _pyramid(sums, self.min_face):
+            cells = self._scan(sums, scale)
             cells[:, :4] = np.floor(cells[:, :4] / np.float32(scale))
             found.append(cells[_thin_out(cells[:, :4], cells[:, 4], 0.5)])
         cells = np.concatenate(found)
@@ -108,17 +108,25 @@ class Detector:
         sides = cells[:, 2:4] - cells[:, :2]
         return _squares(cells[:, :4] + cells[:, 5:] * np.tile(sides, 2))
 
-    def _scan(self, level: Floats) -> Floats:
-        """The cells of a level (1, 3, H, W) that look like a face, (n, 9): box, score and the offsets of the sides."""
-        height, width = level.shape[2:]
+    def _scan(self, sums: Sums, scale: float) -> Floats:
+        """What looks like a face when the picture is shrunk by ``scale``, (n, 9): cell, score and offsets of its sides.
+
+        The cells are in px of the shrunk picture.
+        """
+        height, width = sums.shape[0] - 1, sums.shape[1] - 1
+        tops, bottoms = _bins(np.array(0), np.array(height), int(height * scale + 1))
+        lefts, rights = _bins(np.array(0), np.array(width), int(width * scale + 1))
         # In strips, so that memory stays bounded; of even heights, so that a strip begins where a cell does.
-        strip = max(STRIP_PIXELS // width, CELL) // 2 * 2
+        strip = max(STRIP_PIXELS // len(lefts), CELL) // 2 * 2
         found = []
-        for top in range(0, height - CELL + 1, strip):
-            out = self.pnet(level[:, :, top : top + strip + CELL - STRIDE])[0]
-            rows, columns = np.nonzero(out[0] >= PNET_LOGIT)
-            corners = np.stack([columns, rows + top // STRIDE], axis=1) * STRIDE
-            scores, offsets = _sigmoid(out[0, rows, columns]), out[1:, rows, columns]
+        for top in range(0, len(tops) - CELL + 1, strip):
+            rows = slice(top, top + strip + CELL - STRIDE)
+            bands = sums[bottoms[rows]] - sums[tops[rows]]
+            totals = bands.take(rights, axis=1) - bands.take(lefts, axis=1)
+            out = self.pnet(_averages(totals, bottoms[rows] - tops[rows], rights - lefts)[None])[0]
+            y, x = np.nonzero(out[0] >= PNET_LOGIT)
+            corners = np.stack([x, y], axis=1) * STRIDE + [0, top]
+            scores, offsets = _sigmoid(out[0, y, x]), out[1:, y, x]
             found.append(np.column_stack([corners + 1, corners + CELL, scores, offsets.T]).astype(np.float32))
         return np.concatenate(found)
 
@@ -174,24 +182,14 @@ class _Network:
         return np.asarray(self.session.run(None, {"pixels": pixels})[0])
 
 
-def _pyramid(sums: Sums, min_face: int) -> Iterator[tuple[Floats, float]]:
-    """Ever smaller levels (1, 3, H, W) of the picture, on which ever larger faces fill a cell, each with its scale."""
-    height, width = sums.shape[0] - 1, sums.shape[1] - 1
+def _pyramid(sums: Sums, min_face: int) -> Iterator[float]:
+    """By how much to shrink the picture so that ever larger faces, from ``min_face`` px on, fill a cell."""
     scale = CELL / min_face
-    shortest = min(height, width) * scale
+    shortest = (min(sums.shape[:2]) - 1) * scale
     while shortest >= CELL:
-        yield _shrunk(sums, int(height * scale + 1), int(width * scale + 1)), scale
+        yield scale
         scale *= FACTOR
         shortest *= FACTOR
-
-
-def _shrunk(sums: Sums, rows: int, columns: int) -> Floats:
-    """The whole picture as (1, 3, rows, columns)."""
-    top, bottom = _bins(np.array(0), np.array(sums.shape[0] - 1), rows)
-    left, right = _bins(np.array(0), np.array(sums.shape[1] - 1), columns)
-    bands = sums[bottom] - sums[top]
-    totals = bands.take(right, axis=1) - bands.take(left, axis=1)
-    return _averages(totals, bottom - top, right - left)[None]
 
 
 def _crops(

@@ -151,8 +151,8 @@ def choose_threshold(impostors: ArrayLike, genuine: ArrayLike, false_accepts: fl
     every person, these similarities are taken for normal on the scale of Fisher's z (the inverse hyperbolic tangent,
     Fisher 1921) and the P of one face for independent. So it is an estimate: a few more or less of these very
     strangers may pass. From there the threshold goes a tenth of the way to the median of the enrolled people's own
-    photos, as room for strangers that are harder than those at hand. Of several rules this was the best where one half of the
-    validation people chose a threshold and the other half was judged (docs/faces.md).
+    photos, as room for strangers that are harder than those at hand. Of several rules this was among the best where one
+    half of the validation people chose a threshold and the other half was judged.
 
     Args:
         impostors: similarities of V strangers to P people, (V, P), in [-1, 1]; (V, 1) where only the best is known.

@@ -1,0 +1,155 @@
+"""How fast the faces task is against its limits, measured side by side in one run.
+
+    python benchmarks/faces.py [--photos FOLDER] [--rounds 5]
+
+Each comparison alternates its two sides and takes the median of their times, so that a busy machine slows both alike.
+``FOLDER`` holds photos and, for recall and precision, their boxes in ``annotations.json``; without one, group photos
+are drawn, which have boxes too.
+"""
+
+import argparse
+import resource
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import torch
+from facenet_pytorch import MTCNN
+from numpy.typing import NDArray
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "src"))
+
+from sightline.core.files import read_json
+from sightline.core.images import Pixels, list_images, read_image
+from sightline.core.progress import progress
+from sightline.faces.layout import read_layout
+from sightline.faces.matching import DetectionCurve, match
+from sightline.faces.mtcnn import NOTHING, Detections, Detector
+from sightline.faces.params import Faces
+from sightline.faces.synthetic import draw_dataset
+from sightline.params import Runtime, load
+
+
+class Scene(NamedTuple):
+    """A photo and its true boxes: (M, 4) in px, and which of them need not be found; None where nobody knows them."""
+
+    image: Pixels
+    boxes_xyxy: NDArray[np.float64] | None
+    ignored: NDArray[np.bool_]
+
+
+def main() -> None:
+    """Run the comparisons, print a table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--photos", type=Path, help="folder of photos with annotations.json")
+    parser.add_argument("--rounds", type=int, default=5, help="of each comparison")
+    options = parser.parse_args()
+    faces = load("faces", Faces)
+    scenes = read_scenes(options.photos) if options.photos else drawn_scenes(faces)
+    # One thread for both sides, whatever the machine has.
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+    detection(scenes, sorted({PLAIN_MIN_FACE, faces.detect.min_face}), faces.detect.score, options.rounds)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    print(f"peak memory of this process {peak:.2f} GiB")
+
+
+def detection(scenes: Sequence[Scene], min_faces: Sequence[int], score: float, rounds: int) -> None:
+    """Faces found per second and what of them is right, against ``MTCNN().detect``, photo by photo on both sides."""
+    plain = MTCNN(keep_all=True, min_face_size=PLAIN_MIN_FACE)
+    print(f"{len(scenes)} photos, one thread, faces from {PLAIN_MIN_FACE} px with a score of {score} or more")
+
+    def detect_plainly(image: Pixels) -> Detections:
+        boxes, scores, landmarks = plain.detect(image, landmarks=True)
+        if boxes is None:
+            return NOTHING
+        sure = scores.astype(np.float32) >= score
+        return Detections(*(np.asarray(part, np.float32)[sure] for part in (boxes, scores, landmarks)))
+
+    for min_face in min_faces:
+        detector = Detector(score, min_face)
+        seconds: dict[bool, list[float]] = {True: [], False: []}
+        found: dict[bool, list[Detections]] = {}
+        for number in progress(range(rounds + 1), f"faces from {min_face} px", unit="round"):
+            times, found = {True: 0.0, False: 0.0}, {True: [], False: []}
+            for scene in scenes:
+                for ours, detect in ((True, detector.detect), (False, detect_plainly)):
+                    start = time.perf_counter()
+                    found[ours].append(detect(scene.image))
+                    times[ours] += time.perf_counter() - start
+            # The first round warms up.
+            for ours in times if number else ():
+                seconds[ours].append(times[ours])
+        rates = {ours: sum(map(len, found[ours])) / statistics.median(seconds[ours]) for ours in seconds}
+        ratios = [plain_time / our_time for our_time, plain_time in zip(seconds[True], seconds[False], strict=True)]
+        for ours, name in ((True, f"ours, from {min_face} px"), (False, f"MTCNN, from {PLAIN_MIN_FACE} px")):
+            precision, recall = _precision_recall(scenes, found[ours])
+            print(
+                f"{name:<24}{rates[ours]:>8.1f} faces/s   precision {precision:.3f}   recall {recall:.3f}", flush=True
+            )
+        print(f"{'':<24}{rates[True] / rates[False]:>8.2f} x faces/s   {_spread(ratios)}")
+
+
+def _precision_recall(scenes: Sequence[Scene], found: Sequence[Detections]) -> tuple[float, float]:
+    scores, right, expected = [], [], 0
+    for scene, seen in zip(scenes, found, strict=True):
+        if scene.boxes_xyxy is not None:
+            matches = match(
+                seen.boxes_xyxy, seen.scores, scene.boxes_xyxy, scene.ignored, iou=IOU, min_side=PLAIN_MIN_FACE
+            )
+            scores.append(seen.scores[matches.counts])
+            right.append(matches.truth[matches.counts] >= 0)
+            expected += int(matches.expected.sum())
+    if not scores:
+        return np.nan, np.nan
+    curve = DetectionCurve(np.concatenate(scores), np.concatenate(right))
+    return curve.at(0, np.ones(len(curve.scores)), expected)
+
+
+def _spread(ratios: Sequence[float]) -> str:
+    return f"times by round {min(ratios):.2f} to {max(ratios):.2f} x"
+
+
+def read_scenes(folder: Path) -> list[Scene]:
+    """Photos that annotations.json lists (names below the folder or beside it), or all below a folder without one."""
+    if not (folder / "annotations.json").is_file():
+        return [Scene(read_image(path), None, np.empty(0, np.bool_)) for path in list_images(folder)]
+    scenes = []
+    for entry in read_json(folder / "annotations.json"):
+        path = next(path for path in (folder / entry["file"], folder.parent / entry["file"]) if path.is_file())
+        faces = entry["faces"]
+        known = all("bbox" in face for face in faces)
+        boxes = np.array([face["bbox"] for face in faces], np.float64).reshape(-1, 4) if known else None
+        scenes.append(Scene(read_image(path), boxes, np.array([bool(face.get("invalid")) for face in faces], np.bool_)))
+    return scenes
+
+
+def drawn_scenes(faces: Faces) -> list[Scene]:
+    """The embedded data set's group photos."""
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch) / "drawn"
+        fewest = {"people": 2, "photos": 2, "strangers": 2, "stranger_photos": 1, "empty": 1, "emotions": 1}
+        draw_dataset(folder, faces.data.synthetic.model_copy(update=fewest), load("runtime", Runtime).workers)
+        groups = [photo for photo in read_layout(folder) if photo.role == "group"]
+        return [
+            Scene(
+                read_image(photo.path),
+                np.array([face.box_xyxy for face in photo.faces], np.float64).reshape(-1, 4),
+                np.array([face.ignore for face in photo.faces], np.bool_),
+            )
+            for photo in groups
+        ]
+
+
+PLAIN_MIN_FACE = 20
+"""The published default, in px."""
+IOU = 0.5
+
+if __name__ == "__main__":
+    main()
