@@ -1,0 +1,103 @@
+"""What guesses of emotions are worth: accuracy, macro-F1, calibration error and confusion, also by who labelled them."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sightline.core.calibration import expected_calibration_error
+from sightline.core.intervals import Figure, FloatArray, Statistics, bootstrap, confusion_statistics
+from sightline.faces.params import EMOTIONS, Evaluate
+
+
+def emotion_figures(
+    probabilities: NDArray[np.floating[Any]],
+    labels: NDArray[np.integer[Any]],
+    sets: NDArray[np.str_],
+    groups: NDArray[Any],
+    settings: Evaluate,
+) -> dict[str, Any]:
+    """All figures about emotions, in the form that metrics.json holds.
+
+    Sources of labels differ in how far they are to be trusted, so that each set has figures of its own under
+    ``by_set``, where there is more than one. ``macro_f1`` averages over the emotions that a set has faces of.
+
+    Args:
+        probabilities: (N, 7), columns as in :data:`~sightline.faces.params.EMOTIONS`.
+        labels: the true emotions, (N,), numbers of columns.
+        sets: the source of each label, (N,).
+        groups: the independent unit of each face, (N,): its person, or its photo and the near-duplicates of that.
+        settings: of the intervals.
+
+    Returns:
+        ``emotion_accuracy``, ``balanced_accuracy``, ``macro_f1``, ``ece``, ``per_class`` (precision, recall, f1 by
+        emotion), ``confusion`` (counts: by true emotion, then by answer), ``faces`` and ``by_set``. A set of one unit
+        has no interval to give, so no more than its ``faces`` is told.
+
+    Raises:
+        InputError: all faces are one unit.
+        ValueError: the shapes differ.
+    """
+    if probabilities.shape != (len(labels), len(EMOTIONS)) or not len(labels) == len(sets) == len(groups):
+        raise ValueError(f"{probabilities.shape}, {labels.shape}, {sets.shape} and {groups.shape} do not fit")
+    answers = probabilities.argmax(1)
+    confidences = probabilities.max(1).astype(np.float64).clip(0, 1)
+
+    def figures_of(chosen: NDArray[np.intp]) -> dict[str, Any]:
+        statistics = _statistics(labels[chosen], answers[chosen], confidences[chosen])
+        figures = bootstrap(statistics, groups[chosen], seed=settings.seed, resamples=settings.resamples)
+        return {
+            **{name: figures[name].as_dict() for name in OF_ALL},
+            "per_class": _per_class(figures, labels[chosen]),
+            "confusion": confusion(labels[chosen], answers[chosen]),
+            "faces": len(chosen),
+        }
+
+    tree = figures_of(np.arange(len(labels)))
+    names = np.unique(sets)
+    if len(names) > 1:
+        tree["by_set"] = {}
+        for name in names:
+            chosen = np.flatnonzero(sets == name)
+            alone = len(np.unique(groups[chosen])) < 2
+            tree["by_set"][str(name)] = {"faces": len(chosen)} if alone else figures_of(chosen)
+    return tree
+
+
+def confusion(labels: NDArray[np.integer[Any]], answers: NDArray[np.integer[Any]]) -> dict[str, dict[str, int]]:
+    """How many faces of each true emotion got each answer; emotions without a face are left out."""
+    counts = np.zeros((len(EMOTIONS), len(EMOTIONS)), np.int64)
+    np.add.at(counts, (labels, answers), 1)
+    return {
+        emotion: dict(zip(EMOTIONS, row.tolist(), strict=True))
+        for emotion, row in zip(EMOTIONS, counts, strict=True)
+        if row.any()
+    }
+
+
+def _statistics(
+    labels: NDArray[np.integer[Any]], answers: NDArray[np.integer[Any]], confidences: FloatArray
+) -> Statistics:
+    of_confusion = confusion_statistics(labels, answers, len(EMOTIONS))
+    present = np.unique(labels)
+    correct = labels == answers
+
+    def statistics(weights: FloatArray) -> dict[str, float]:
+        figures = dict(of_confusion(weights))
+        figures["emotion_accuracy"] = figures.pop("accuracy")
+        figures["macro_f1"] = float(np.mean([figures[f"f1_{number}"] for number in present]))
+        figures["ece"] = expected_calibration_error(confidences, correct, weights=weights)
+        return figures
+
+    return statistics
+
+
+def _per_class(figures: Mapping[str, Figure], labels: NDArray[np.integer[Any]]) -> dict[str, Any]:
+    return {
+        EMOTIONS[number]: {kind: figures[f"{kind}_{number}"].as_dict() for kind in ("precision", "recall", "f1")}
+        for number in np.unique(labels)
+    }
+
+
+OF_ALL = ("emotion_accuracy", "balanced_accuracy", "macro_f1", "ece")
