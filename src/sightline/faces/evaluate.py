@@ -23,6 +23,7 @@ from sightline.faces.emotion_figures import emotion_figures
 from sightline.faces.identity_figures import BASELINE, dir_far_curves, found_and_named, identity_figures, tested_faces
 from sightline.faces.mistakes import judge, mark_mistakes
 from sightline.faces.params import EMOTIONS, Detect, Evaluate, Faces
+from sightline.faces.tables import read_table
 from sightline.params import Runtime, load
 
 Option = typer.Option()
@@ -122,7 +123,7 @@ def evaluate(
         "thresholds": thresholds,
         "detection": {key: value for key, value in detection.items() if not key.startswith("detection_")},
         "identity": {key: identification[key] for key in ("by_part", "faces", "units")},
-        "emotion": {key: value for key, value in emotions.items() if key not in EMOTION_NAMES.values()},
+        "emotion": {key: value for key, value in emotions.items() if key not in (*EMOTION_NAMES.values(), "confusion")},
         "difference": differences,
         "conventions": CONVENTIONS,
     }
@@ -139,23 +140,18 @@ def evaluate(
     say(f"{method}: rank-1 {rank1:.3f}, accepted and right {metrics['known_accepted_right'][method]['value']:.3f}")
 
 
-def read_table(path: Path) -> pd.DataFrame:
-    """Read a table of one of the stages; names stay texts, whatever they look like."""
-    texts = {name: str for name in pd.read_csv(path, nrows=0).columns if name in TEXTS or name.startswith("name_")}
-    return pd.read_csv(path, keep_default_na=False, dtype=texts)
-
-
 def _emotions(
     manifest: pd.DataFrame, photos: pd.DataFrame, moods: pd.DataFrame, detect: Detect, settings: Evaluate
 ) -> tuple[dict[str, Any], pd.DataFrame]:
     """Figures on the test faces with an emotion, nothing if there are not two; and these faces with their answers."""
-    table = manifest.reset_index(names="row")[["photo", "face", "role", "row", "person"]].merge(
-        moods, on=["photo", "face"], how="inner", validate="1:1"
-    )
+    table = moods.merge(manifest[["photo", "face", "person"]], on=["photo", "face"], validate="1:1")
     is_tested = (table["role"] == "emotion") & (table["split"] == "test") & table["emotion"].isin(EMOTIONS)
     tested = table[is_tested].reset_index(drop=True).rename(columns={"emotion": "label"})
     tested["unit"] = _unit_of_mood(tested, photos, detect.near_duplicate_bits)
     tree = _emotion_figures(tested, settings)
+    for of_set in tree.get("by_set", {}).values():
+        # confusion.csv says it face by face.
+        of_set.pop("confusion", None)
     in_groups = table[(table["role"] == "group") & table["emotion"].isin(EMOTIONS)].rename(columns={"emotion": "label"})
     if figures := _emotion_figures(in_groups.assign(unit=in_groups["photo"]), settings):
         tree["groups"] = {key: figures[key] for key in (*EMOTION_NAMES.values(), "faces")}
@@ -208,4 +204,3 @@ def _of_method(identification: dict[str, Any], method: str) -> dict[str, Any]:
 
 
 EMOTION_NAMES = {"accuracy": "emotion_accuracy", "macro_f1": "macro_f1", "ece": "ece"}
-TEXTS = ("photo", "role", "person", "emotion", "set", "split", "name", "digest", "hash", "predicted")
