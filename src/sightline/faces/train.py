@@ -32,7 +32,8 @@ from sightline.core.splits import split_digest
 from sightline.core.weights import write_weights
 from sightline.faces.embedding import deploy, read_settings
 from sightline.faces.gallery import Gallery, save_gallery
-from sightline.faces.identity import SIDE, IdentityNet, classify, load_network, views
+from sightline.faces.identity import SIDE, views
+from sightline.faces.identity_network import IdentityNet, classify, load_network
 from sightline.faces.neighbours import PIXELS, Numbers, Vectors, describe_pixels, leave_one_out, score_people
 from sightline.faces.openset import choose_threshold
 from sightline.faces.params import Faces, Identity
