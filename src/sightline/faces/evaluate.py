@@ -20,7 +20,7 @@ from sightline.core.leakage import group_duplicates
 from sightline.core.progress import say
 from sightline.faces.detection_figures import detection_figures
 from sightline.faces.emotion_figures import emotion_figures
-from sightline.faces.identity_figures import BASELINE, dir_far_curves, found_and_named, identity_figures, tested_faces
+from sightline.faces.identity_figures import BASELINE, dir_far_curves, found_and_named, identity_figures, faces_to_test
 from sightline.faces.mistakes import judge, mark_mistakes
 from sightline.faces.params import EMOTIONS, Detect, Evaluate, Faces
 from sightline.faces.tables import read_table
@@ -99,7 +99,7 @@ def evaluate(
     answers, moods = (read_table(inference / f"{name}.csv") for name in ("identities", "emotions"))
     configs = {path.parent.name: read_json(path) for path in sorted(identity.glob("*/config.json"))}
     thresholds = {method: float(config["threshold"]["value"]) for method, config in configs.items()}
-    faces = tested_faces(manifest, answers)
+    faces = faces_to_test(manifest, answers)
     enrolled = set(manifest.loc[manifest["split"] == "gallery", "person"])
     in_groups = boxes[boxes["photo"].isin(photos.loc[photos["role"] == "group", "photo"])]
     if faces["unit"].nunique() < 2 or not (faces["truth"] != "").any():

@@ -53,13 +53,13 @@ def dir_far(table: pd.DataFrame) -> Figure:
         colour, shown = METHOD_COLOURS[method], np.maximum(rows["far"], least)
         axes.step(shown, rows["dir"], where="post", color=colour, label=label)
         chosen = (rows["chosen"] == 1).to_numpy()
-        axes.plot(shown[chosen], rows.loc[chosen, "dir"], "o", color=colour, markersize=5)
+        axes.plot(shown[chosen], rows.loc[chosen, "dir"], "o", color=colour, markersize=5, clip_on=False)
     axes.set_xscale("log")
     axes.set(xlabel="unknown faces accepted", ylabel="known faces accepted and right", ylim=(-0.02, 1.03))
     axes.set_xlim(least, 1)
     axes.xaxis.set_major_formatter(PERCENT)
     axes.yaxis.set_major_formatter(PERCENT)
-    axes.legend(loc="best")
+    axes.legend(loc="lower center", bbox_to_anchor=(0.45, 1.0), ncols=3)
     return figure
 
 
@@ -68,7 +68,7 @@ def similarities(faces: pd.DataFrame, thresholds: Mapping[str, float]) -> Figure
     """Draw for each method how similar known and unknown test faces are to their best person, and the threshold.
 
     Args:
-        faces: as :func:`sightline.faces.identity_figures.tested_faces` gives them.
+        faces: as :func:`sightline.faces.identity_figures.faces_to_test` gives them.
         thresholds: by method.
     """
     methods = [method for method in METHODS if method in thresholds]
@@ -112,5 +112,5 @@ def training(history: pd.DataFrame) -> Figure:
     axes.plot(mean.index, mean, color=ORANGE, label="photos left out, folds")
     axes.set(xlabel="epoch", ylabel="cross-entropy", ylim=(0, None))
     axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
-    axes.legend(loc="upper right")
+    axes.legend(loc="lower center", bbox_to_anchor=(0.45, 1.0), ncols=2)
     return figure

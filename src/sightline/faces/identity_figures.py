@@ -31,7 +31,7 @@ BASELINE = "knn"
 PARTS = ("portraits", "groups")
 
 
-def tested_faces(manifest: pd.DataFrame, answers: pd.DataFrame) -> pd.DataFrame:
+def faces_to_test(manifest: pd.DataFrame, answers: pd.DataFrame) -> pd.DataFrame:
     """The faces that test identification, with who they are and what each method says of them.
 
     Faces to be ignored are left out, and so is what was found in a group photo and matches no known box: nobody knows
@@ -73,7 +73,7 @@ def identity_figures(
     """All figures about identification.
 
     Args:
-        faces: as :func:`tested_faces` gives them.
+        faces: as :func:`faces_to_test` gives them.
         thresholds: of each method, the similarity from which a face is given a name.
         settings: of the intervals.
 
@@ -111,7 +111,7 @@ def found_and_named(
     right, by method; the unit is the photo.
 
     Args:
-        faces: as :func:`tested_faces` gives them.
+        faces: as :func:`faces_to_test` gives them.
         boxes: ``boxes.csv``, those of group photos whose name is enrolled.
         thresholds: as for :func:`identity_figures`.
         settings: of the intervals.
@@ -141,8 +141,8 @@ def dir_far_curves(faces: pd.DataFrame, thresholds: Mapping[str, float]) -> pd.D
     """The detection-and-identification rate of each method against false alarms, at its own threshold and all others.
 
     Returns:
-        ``method``, ``threshold``, ``far``, ``dir``, by falling threshold: a row for each at which a further unknown face
-        is accepted, and the one that was ``chosen``; at most POINTS of a method.
+        ``method``, ``threshold``, ``far``, ``dir``, ``chosen``, by falling threshold: a row for each at which a further
+        unknown face is accepted, at most POINTS, and the one that was chosen.
     """
     curves = []
     is_known = (faces["truth"] != "").to_numpy()

@@ -5,7 +5,6 @@ grey where none was given; an open circle around who was missed.
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import pandas as pd
 
@@ -13,22 +12,24 @@ from sightline.core.files import replacing_folder, write_csv
 from sightline.core.images import Pixels, read_image
 from sightline.core.parallel import map_ordered
 from sightline.core.progress import progress
-from sightline.core.report import write_photo
+from sightline.faces.pictures import GREEN, GREY, RED, Mark, draw, picture_names, write_jpeg
 
 BOX = ["x1", "y1", "x2", "y2"]
-COLUMNS = ["photo", "role", "face", "row", "verdict", "truth", "said", "similarity", *BOX]
+COLUMNS = ["photo", "role", "face", "row", "verdict", "truth", "said", "nearest", "similarity", *BOX]
 VERDICTS = {
-    "right": "a known face under its own name",
-    "unknown": "an unknown face that was given no name",
     "wrong name": "a known face under another's name",
     "stranger named": "an unknown face under somebody's name",
     "not recognised": "a known face that was given no name",
     "not found": "a boxed face that was not found",
-    "no face": "found where no face is, and given no name",
     "no face, named": "found where no face is, under somebody's name",
-    "not known": "found in a photo whose boxes are not complete, where there is none: nobody knows who that is",
+    "no face": "found where no face is, and given no name",
+    "right": "a known face under its own name",
+    "unknown": "an unknown face that was given no name",
+    "not known": "found where nobody boxed a face, in a photo whose boxes are not complete",
 }
-NO_MISTAKE = ("right", "unknown", "not known")
+"""What may become of a face, and what that means."""
+CONFUSED = ("wrong name", "stranger named", "not recognised")
+MISTAKES = (*CONFUSED, "not found", "no face, named", "no face")
 
 
 def mark_mistakes(raw: Path, verdicts: pd.DataFrame, out: Path, workers: int) -> None:
@@ -37,40 +38,48 @@ def mark_mistakes(raw: Path, verdicts: pd.DataFrame, out: Path, workers: int) ->
     Args:
         raw: the folder that ``faces-source`` leaves.
         verdicts: as :func:`judge` gives them.
-        out: the folder to make; photos are ``pictures/<name>.jpg``, their folders joined by an underscore.
+        out: the folder to make; photos as :func:`pictures_of` says.
         workers: threads that read photos.
     """
-    shown = verdicts[verdicts["role"].isin(["group", "empty"])]
+    faces_of = dict(tuple(verdicts.groupby("photo", sort=False)))
     with replacing_folder(out) as part:
         write_csv(part / "verdicts.csv", verdicts)
-        (part / "pictures").mkdir()
 
-        def draw(item: tuple[Any, pd.DataFrame]) -> None:
-            photo, faces = item
-            marked = mark(read_image(raw / "images" / photo), faces)
-            write_photo(part / "pictures" / picture_name(photo), marked, LONGEST)
+        def show(item: tuple[str, str]) -> None:
+            photo, file = item
+            write_jpeg(part / file, mark(read_image(raw / "images" / photo), faces_of[photo]))
 
-        photos = list(shown.groupby("photo", sort=False))
-        for _ in progress(map_ordered(draw, photos, workers), "marking mistakes", len(photos), "photo"):
+        pictures = pictures_of(verdicts)
+        shown = map_ordered(show, pictures.items(), workers)
+        for _ in progress(shown, "marking mistakes", len(pictures), "photo"):
             pass
 
 
-def picture_name(photo: str) -> str:
-    """The file below ``pictures/`` of a photo."""
-    return Path(photo).with_suffix("").as_posix().replace("/", "_") + ".jpg"
+def pictures_of(verdicts: pd.DataFrame) -> dict[str, str]:
+    """The photos that are drawn, in order, and the file of each below the folder."""
+    photos = list(dict.fromkeys(verdicts.loc[verdicts["role"].isin(["group", "empty"]), "photo"]))
+    return {photo: f"pictures/{name}.jpg" for photo, name in zip(photos, picture_names(photos), strict=True)}
 
 
 def mark(image: Pixels, faces: pd.DataFrame) -> Pixels:
-    """A photo with the faces of it that ``judge`` lists."""
-    marked = image.copy()
-    for row in faces.to_dict("records"):
-        x1, y1, x2, y2 = (round(float(row[side])) for side in BOX)
-        colour = COLOURS[str(row["verdict"])]
-        if row["verdict"] == "not found":
-            cv2.ellipse(marked, (((x1 + x2) / 2, (y1 + y2) / 2), (x2 - x1, y2 - y1), 0), colour, 2)
-        else:
-            cv2.rectangle(marked, (x1, y1), (x2, y2), colour, 2)
-    return marked
+    """A photo, uint8 RGB, with the faces of it that :func:`judge` lists; it may come back enlarged."""
+    # What is wrong is told first: its words get the better places.
+    ordered = faces.sort_values("verdict", key=lambda column: column.map(list(VERDICTS).index), kind="stable")
+    return draw(image, [_mark(row) for row in ordered.to_dict("records")])
+
+
+def _mark(face: dict[Any, Any]) -> Mark:
+    verdict, said, truth = (str(face[column]) for column in ("verdict", "said", "truth"))
+    box = [float(face[side]) for side in BOX]
+    if verdict == "not found":
+        return Mark(box, ("not found", *([f"is {truth}"] if truth else [])), GREY, "circle")
+    if verdict == "not recognised":
+        return Mark(box, ("unknown", f"is {truth}"), GREY, "both")
+    if verdict in ("wrong name", "stranger named"):
+        return Mark(box, (said, f"is {truth or 'a stranger'}"), RED)
+    if verdict in ("no face", "no face, named"):
+        return Mark(box, (said or "unknown", "no face"), RED if said else GREY)
+    return Mark(box, (said or "unknown",), GREEN if verdict == "right" else GREY)
 
 
 def judge(
@@ -95,12 +104,14 @@ def judge(
 
     Returns:
         COLUMNS, photo after photo: ``row`` of the manifest (-1 for none), ``truth`` (the enrolled person, '' for
-        nobody), ``said`` (the name that was given, '' for none).
+        nobody), ``said`` (the name that was given, '' for none), ``nearest`` (the best person, named or not) with
+        ``similarity``.
     """
     enrolled = set(manifest.loc[manifest["split"] == "gallery", "person"])
     is_complete = dict(zip(photos["photo"], photos["complete"] == 1, strict=True))
     said = answers[["photo", "face"]].assign(
         said=answers[f"name_{method}"].where(answers[f"similarity_{method}"] >= threshold, ""),
+        nearest=answers[f"name_{method}"],
         similarity=answers[f"similarity_{method}"],
     )
     is_test = (manifest["role"] == "group") | (
@@ -116,7 +127,7 @@ def judge(
     ]
     missed = _missed(photos, boxes, manifest, enrolled)
     strays = detections[detections["photo"].isin(photos.loc[photos["role"] == "empty", "photo"])]
-    strays = strays.assign(role="empty", row=-1, verdict="no face", truth="", said="", similarity=np.nan)
+    strays = strays.assign(role="empty", row=-1, verdict="no face", truth="", said="", nearest="", similarity=np.nan)
     parts = [part[COLUMNS] for part in (table, missed, strays) if len(part)]
     order = {photo: place for place, photo in enumerate(photos["photo"])}
     joined = pd.concat(parts) if parts else pd.DataFrame(columns=COLUMNS)
@@ -138,16 +149,6 @@ def _missed(photos: pd.DataFrame, boxes: pd.DataFrame, manifest: pd.DataFrame, e
     rows = boxes[of_groups & (boxes["ignore"] == 0)]
     is_missed = [place not in found for place in rows[["photo", "box"]].itertuples(index=False, name=None)]
     missed = rows[is_missed]
+    nothing: dict[str, Any] = {"face": -1, "row": -1, "said": "", "nearest": "", "similarity": np.nan}
     truth = missed["name"].where(missed["name"].isin(enrolled), "")
-    return missed.assign(role="group", face=-1, row=-1, verdict="not found", truth=truth, said="", similarity=np.nan)
-
-
-GREEN, RED, GREY = (0, 158, 115), (214, 39, 40), (127, 127, 127)
-COLOURS = {
-    "right": GREEN,
-    "wrong name": RED,
-    "stranger named": RED,
-    "no face, named": RED,
-    **dict.fromkeys(("unknown", "not recognised", "not found", "no face", "not known"), GREY),
-}
-LONGEST = 1600
+    return missed.assign(role="group", verdict="not found", truth=truth, **nothing)

@@ -16,8 +16,8 @@ from sightline.core.images import Pixels, read_image
 from sightline.core.packs import Pack, open_pack
 from sightline.core.report import compile_report, in_words, write_mosaic, write_photo
 from sightline.faces import figures as drawings
-from sightline.faces.identity_figures import tested_faces
-from sightline.faces.mistakes import VERDICTS, picture_name
+from sightline.faces.identity_figures import faces_to_test
+from sightline.faces.mistakes import CONFUSED, MISTAKES, VERDICTS, pictures_of
 from sightline.faces.params import EMOTIONS, Faces
 from sightline.faces.tables import read_table
 from sightline.params import load
@@ -54,7 +54,7 @@ def report(data: Path, models: Path, metrics: Path, faces: Faces, figures: Path,
     manifest = read_table(data / "crops" / "manifest.csv")
     answers = read_table(data / "inference" / "identities.csv")
     verdicts = read_table(data / "evaluation" / "verdicts.csv")
-    tested = tested_faces(manifest, answers)
+    tested = faces_to_test(manifest, answers)
     if len(tested) != verdicts["verdict"].isin(["right", "unknown", *CONFUSED]).sum():
         raise InputError(f"{data / 'evaluation'} and {data / 'inference'} are of different runs: run faces-evaluate")
     measured, summary = read_json(metrics / "metrics.json"), read_json(metrics / "crops.json")
@@ -129,23 +129,27 @@ def _gallery(pack: Pack, manifest: pd.DataFrame, figures: Path) -> dict[str, Any
 
 def _photos(evaluation: Path, verdicts: pd.DataFrame, figures: Path) -> dict[str, Any]:
     """Two group photos taken evenly, and then those with the most mistakes."""
-    groups = verdicts[verdicts["role"].isin(["group", "empty"])]
-    wrong = groups.assign(wrong=groups["verdict"].isin(MISTAKES)).groupby("photo", sort=False)["wrong"].sum()
-    names = wrong.index[[name in set(groups.loc[groups["role"] == "group", "photo"]) for name in wrong.index]]
-    even = [names[place] for place in np.unique(np.linspace(0, len(names) - 1, EVEN + 2).astype(int)[1:-1])] if len(names) else []
+    pictures = pictures_of(verdicts)
+    groups = verdicts[verdicts["photo"].isin(pictures)]
+    wrong = groups["verdict"].isin(MISTAKES).groupby(groups["photo"], sort=False).sum()
+    names = list(dict.fromkeys(groups.loc[groups["role"] == "group", "photo"]))
+    places = np.linspace(0, len(names) - 1, EVEN + 2).astype(int)[1:-1] if names else np.empty(0, int)
+    even = list(dict.fromkeys(names[int(place)] for place in places))
     worst = wrong[~wrong.index.isin(even) & (wrong > 0)].sort_values(ascending=False, kind="stable").index[:WORST]
 
-    def shown(photo: str) -> dict[str, Any]:
-        image = read_image(evaluation / "pictures" / picture_name(photo))
-        file = f"photo_{picture_name(photo)}"
+    def shown(number: int, photo: str) -> dict[str, Any]:
+        image = read_image(evaluation / pictures[photo])
+        file = f"photo_{number}.jpg"
         write_photo(figures / file, image, 1100)
         return {"file": file, "aspect": image.shape[1] / image.shape[0], "name": photo, "wrong": int(wrong[photo])}
 
     counts = groups["verdict"].value_counts()
     return {
-        "even": [shown(photo) for photo in even],
-        "worst": [shown(photo) for photo in worst],
-        "counts": [[verdict, meaning, int(counts[verdict])] for verdict, meaning in VERDICTS.items() if verdict in counts],
+        "even": [shown(number, photo) for number, photo in enumerate(even)],
+        "worst": [shown(number, photo) for number, photo in enumerate(worst, start=len(even))],
+        "counts": [
+            [verdict, meaning, int(counts[verdict])] for verdict, meaning in VERDICTS.items() if verdict in counts
+        ],
         "groups": len(names),
     }
 
@@ -236,7 +240,7 @@ def _figure(tree: Mapping[str, Any], name: str, method: str) -> dict[str, str] |
 
 
 def _mistakes(pack: Pack, manifest: pd.DataFrame, verdicts: pd.DataFrame, figures: Path) -> dict[str, Any]:
-    """Faces under a wrong name or none, beside an enrolled photo of who they were said to be and of who they are."""
+    """Faces under a wrong name or none, beside an enrolled photo of whom they are most like and of who they are."""
     wrong = verdicts[verdicts["verdict"].isin(CONFUSED)]
     # The surest of each kind, then the second surest of each, …
     ordered = wrong.sort_values("similarity", ascending=False, kind="stable")
@@ -250,13 +254,14 @@ def _mistakes(pack: Pack, manifest: pd.DataFrame, verdicts: pd.DataFrame, figure
 
     tiles: list[Pixels] = []
     for row in shown.to_dict("records"):
-        tiles += [_face(pack, int(row["row"])), example(row["said"]), example(row["truth"])]
+        tiles += [_face(pack, int(row["row"])), example(row["nearest"]), example(row["truth"])]
     return {
         "mosaic": write_mosaic(figures / "mistakes.png", tiles, 3, 96) if tiles else None,
         "shown": [
             {
                 "verdict": row["verdict"],
                 "said": row["said"],
+                "nearest": row["nearest"],
                 "truth": row["truth"],
                 "similarity": f"{float(row['similarity']):.2f}",
                 "photo": row["photo"],
@@ -285,10 +290,18 @@ def _emotion(
         own = [of_set.get(key) for key in FELT.values()]
         rows.append([name or "no set", of_set["faces"], *(in_words(figure) if figure else None for figure in own)])
     if "groups" in told:
-        rows.append(["faces in group photos", told["groups"]["faces"], *(in_words(told["groups"][key]) for key in FELT.values())])
+        rows.append(
+            [
+                "faces in group photos",
+                told["groups"]["faces"],
+                *(in_words(told["groups"][key]) for key in FELT.values()),
+            ]
+        )
     majority = measured["baseline"].get("majority_emotion")
     if majority:
-        rows.append(["commonest emotion, always", told["faces"], *(in_words(majority[name]) for name in list(FELT)[:2]), None])
+        rows.append(
+            ["commonest emotion, always", told["faces"], *(in_words(majority[name]) for name in list(FELT)[:2]), None]
+        )
     per_class = [
         [name, *(in_words(figures_of[kind]) for kind in ("precision", "recall", "f1"))]
         for name, figures_of in told["per_class"].items()
@@ -329,7 +342,10 @@ def _settings(faces: Faces) -> dict[str, list[list[str]]]:
         "faces.identity.network": faces.identity.network.model_dump(),
         "faces.emotion.network": faces.emotion.network.model_dump(),
     }
-    return {name: [[key, f"{value:g}"] for key, value in section.items() if isinstance(value, int | float)] for name, section in sections.items()}
+    return {
+        name: [[key, f"{value:g}"] for key, value in section.items() if isinstance(value, int | float)]
+        for name, section in sections.items()
+    }
 
 
 def _face(pack: Pack, row: int) -> Pixels:
@@ -348,9 +364,15 @@ ROLES = {
     "emotion": "faces with an emotion",
 }
 SPLITS = {"gallery": "enrolled", "train": "learn", "val": "choose", "probe": "test, known", "test": "test"}
-CONFUSED = ("wrong name", "stranger named", "not recognised")
-MISTAKES = (*CONFUSED, "not found", "no face", "no face, named")
-IDENTIFIED = ("rank1", "known_accepted_right", "misidentified", "unknown_rejected", "dir_at_far_1", "dir_at_far_10", "open_set_auroc")
+IDENTIFIED = (
+    "rank1",
+    "known_accepted_right",
+    "misidentified",
+    "unknown_rejected",
+    "dir_at_far_1",
+    "dir_at_far_10",
+    "open_set_auroc",
+)
 FELT = {"emotion_accuracy": "emotion_accuracy", "emotion_macro_f1": "macro_f1", "emotion_ece": "ece"}
 """Figures of all, and their names in the figures of a part."""
 BLANK: Pixels = np.full((1, 1, 3), 255, np.uint8)

@@ -14,7 +14,6 @@ def read_table(path: Path) -> pd.DataFrame:
     return pd.read_csv(path, keep_default_na=False, na_values=empty, dtype=dict.fromkeys(texts, str))
 
 
-TEXTS = {
-    *("photo", "role", "person", "emotion", "set", "split", "name", "digest", "hash", "predicted", "label"),
-    *("truth", "said", "verdict", "problem", "action", "method"),
-}
+# Of the stages before, and of faces-evaluate.
+KNOWN = ("photo", "role", "person", "emotion", "set", "split", "name", "digest", "hash", "problem", "action")
+TEXTS = {*KNOWN, "label", "predicted", "truth", "said", "nearest", "verdict", "method"}
