@@ -78,7 +78,7 @@ def draw(image: Pixels, marks: Sequence[Mark]) -> Pixels:
     plates = [_Plate(marks[number], letters, canvas.width) for number in said]
     places = _places(plates, boxes[said], boxes, canvas.width, canvas.height)
     pen = ImageDraw.Draw(canvas)
-    line = max(2, round(letters / 6))
+    line = max(3, round(letters / 4))
     for box, mark in zip(boxes.tolist(), marks, strict=True):
         if mark.shape != "circle":
             _rectangle(pen, box, mark.colour, line)

@@ -14,11 +14,8 @@ from sightline.faces.alignment import SIZE, align
 from sightline.faces.feelings import load_emotion
 from sightline.faces.gallery import enrol_in, load_gallery
 from sightline.faces.identity import BY_GALLERY, open_method
-from sightline.faces.mtcnn import Detections, Detector
+from sightline.faces.mtcnn import POINTS, Detections, Detector
 from sightline.faces.params import EMOTIONS
-
-LANDMARKS = ("left_eye", "right_eye", "nose", "left_mouth", "right_mouth")
-"""Left is left in the picture."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +24,7 @@ class Face:
 
     Attributes:
         box_xyxy: left, top, right, bottom; it may reach beyond the photo's sides.
-        landmarks: x and y of :data:`LANDMARKS`.
+        landmarks: x and y of each of :data:`~sightline.faces.mtcnn.POINTS`.
         score: of the detection, from 0 to 1.
         name: who it is, None for nobody known.
         similarity: to the person most alike, named or not; None where nobody is enrolled.
@@ -51,7 +48,7 @@ class Face:
         points = ([round(value, 2) for value in point] for point in self.landmarks)
         return {
             "box": [round(value, 2) for value in self.box_xyxy],
-            "landmarks": dict(zip(LANDMARKS, points, strict=True)),
+            "landmarks": dict(zip(POINTS, points, strict=True)),
             "score": round(self.score, 6),
             "name": self.name,
             "distance": None if self.similarity is None else round(1 - self.similarity, 6),
@@ -141,6 +138,8 @@ def enrol(deployed: Path, gallery: Path | None, name: str, photos: Sequence[Path
             :func:`sightline.faces.gallery.enrol_in`; the gallery is as it was.
     """
     path = gallery_file(deployed, gallery)
+    if not photos:
+        raise InputError(f"no photo of {name} to enrol")
     detector = Detector.from_folder(deployed / "detector")
     method = open_method(deployed / "identity")
     threshold = float(read_config(deployed)["threshold"]["value"])
@@ -159,8 +158,7 @@ def enrol(deployed: Path, gallery: Path | None, name: str, photos: Sequence[Path
     if unfit:
         raise InputError(f"{'; '.join(unfit)}: nobody was enrolled, each photo must show one face, that of {name}")
     assert method.describe is not None
-    vectors = method.describe(np.stack(crops)) if crops else np.empty((0, 1), np.float32)
-    digests = [pixel_digest(crop) for crop in crops]
+    vectors, digests = method.describe(np.stack(crops)), [pixel_digest(crop) for crop in crops]
     return enrol_in(path, name, vectors, digests, method.describer, method.neighbours, threshold)
 
 
