@@ -9,7 +9,7 @@ import pytest
 from sklearn import metrics
 
 from sightline.faces.detection_figures import detection_figures
-from sightline.faces.identity_figures import dir_far_curves, found_and_named, identity_figures, faces_to_test
+from sightline.faces.identity_figures import dir_far_curves, faces_to_test, found_and_named, identity_figures
 from sightline.faces.mistakes import CONFUSED, MISTAKES, VERDICTS, judge, mark, pictures_of
 from sightline.faces.params import Detect, Evaluate
 from sightline.faces.pictures import GREEN, GREY, RED
