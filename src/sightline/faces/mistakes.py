@@ -148,7 +148,7 @@ def _missed(photos: pd.DataFrame, boxes: pd.DataFrame, manifest: pd.DataFrame, e
     found = set(manifest[["photo", "box"]].itertuples(index=False, name=None))
     rows = boxes[of_groups & (boxes["ignore"] == 0)]
     is_missed = [place not in found for place in rows[["photo", "box"]].itertuples(index=False, name=None)]
-    missed = rows[is_missed]
+    missed = rows[np.array(is_missed, np.bool_)]
     nothing: dict[str, Any] = {"face": -1, "row": -1, "said": "", "nearest": "", "similarity": np.nan}
     truth = missed["name"].where(missed["name"].isin(enrolled), "")
     return missed.assign(role="group", verdict="not found", truth=truth, **nothing)
