@@ -1,7 +1,6 @@
 """Figures of faces-evaluate against hand-made counts, brute force and scikit-learn, on small tables."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,6 +16,7 @@ from sightline.faces.pictures import GREEN, GREY, RED
 DETECT = Detect(score=0.9, min_face=20, whole_below=64, near_duplicate_bits=4)
 SETTINGS = Evaluate(iou=0.5, resamples=100, seed=1)
 Box = tuple[float, float, float, float]
+Tables = tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]
 A, B, C, TINY, BLURRED, ELSEWHERE = (
     (10.0, 10.0, 50.0, 60.0),
     (100.0, 10.0, 150.0, 70.0),
@@ -47,7 +47,7 @@ def found_table(*rows: tuple[str, Box, float]) -> pd.DataFrame:
 
 
 @pytest.fixture
-def detection() -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+def detection() -> Tables:
     """Five faces to be found: A is found in both photos, B in one and at a low score in the other, C is not."""
     photos = photo_table(
         ("g/1.jpg", "group", "", 1),
@@ -77,7 +77,7 @@ def detection() -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     return photos, boxes, found
 
 
-def test_detection_is_counted_on_complete_photos_without_tiny_and_ignored_faces(detection: Any) -> None:
+def test_detection_is_counted_on_complete_photos_without_tiny_and_ignored_faces(detection: Tables) -> None:
     tree, _ = detection_figures(*detection, DETECT, SETTINGS)
     assert tree["detection_recall"]["value"] == pytest.approx(3 / 5)
     assert tree["detection_precision"]["value"] == pytest.approx(3 / 4)
@@ -85,7 +85,7 @@ def test_detection_is_counted_on_complete_photos_without_tiny_and_ignored_faces(
     assert {name: of["faces"] for name, of in tree["by_set"].items()} == {"group": 3, "wider": 2}
 
 
-def test_average_precision_is_the_area_under_the_hand_drawn_curve(detection: Any) -> None:
+def test_average_precision_is_the_area_under_the_hand_drawn_curve(detection: Tables) -> None:
     tree, curve = detection_figures(*detection, DETECT, SETTINGS)
     # By falling score: right, right, wrong, right, right. The best precision at recalls up to 0.4 is 1, up to 0.8 4/5.
     expected = (41 * 1 + 40 * 4 / 5) / 101
@@ -96,13 +96,13 @@ def test_average_precision_is_the_area_under_the_hand_drawn_curve(detection: Any
     assert whole["precision"].tolist() == pytest.approx([1, 1, 2 / 3, 3 / 4, 4 / 5])
 
 
-def test_false_faces_are_counted_a_photo_at_the_score(detection: Any) -> None:
+def test_false_faces_are_counted_a_photo_at_the_score(detection: Tables) -> None:
     tree, _ = detection_figures(*detection, DETECT, SETTINGS)
     assert tree["false_faces_per_photo"]["value"] == pytest.approx(0.5)
     assert tree["photos_without_face"] == 2
 
 
-def test_without_complete_photos_and_empty_ones_there_are_no_figures_of_detection(detection: Any) -> None:
+def test_without_complete_photos_and_empty_ones_there_are_no_figures_of_detection(detection: Tables) -> None:
     photos, boxes, found = detection
     tree, curve = detection_figures(photos[photos["photo"] == "g/2.jpg"], boxes, found, DETECT, SETTINGS)
     assert tree == {"photos": 0, "faces": 0, "photos_without_face": 0}

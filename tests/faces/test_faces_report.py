@@ -19,6 +19,7 @@ from sightline.core.report import compile_report
 from sightline.core.sheets import contact_sheet, write_png
 from sightline.faces import report as stage
 from sightline.faces.evaluate import evaluate
+from sightline.faces.mistakes import CONFUSED
 from sightline.faces.params import EMOTIONS, Faces
 from sightline.faces.publish import by_epoch
 from sightline.faces.tables import read_table
@@ -142,7 +143,7 @@ def test_misjudged_faces_are_shown_beside_whom_they_are_most_like(run: Run, told
     shown, verdicts = told["mistakes"]["shown"], run.table("data/evaluation/verdicts.csv")
     assert 0 < len(shown) <= stage.SHOWN_MISTAKES
     assert told["mistakes"]["mosaic"]["count"] == 3 * len(shown)
-    assert told["mistakes"]["all"] == verdicts["verdict"].isin(stage.CONFUSED).sum()
+    assert told["mistakes"]["all"] == verdicts["verdict"].isin(CONFUSED).sum()
     assert {"wrong name", "stranger named", "not recognised"} == {item["verdict"] for item in shown}
 
 

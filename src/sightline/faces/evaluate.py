@@ -20,7 +20,7 @@ from sightline.core.leakage import group_duplicates
 from sightline.core.progress import say
 from sightline.faces.detection_figures import detection_figures
 from sightline.faces.emotion_figures import emotion_figures
-from sightline.faces.identity_figures import BASELINE, dir_far_curves, found_and_named, identity_figures, faces_to_test
+from sightline.faces.identity_figures import BASELINE, dir_far_curves, faces_to_test, found_and_named, identity_figures
 from sightline.faces.mistakes import judge, mark_mistakes
 from sightline.faces.params import EMOTIONS, Detect, Evaluate, Faces
 from sightline.faces.tables import read_table
