@@ -1,4 +1,4 @@
-"""What guesses of emotions are worth: accuracy, macro-F1, calibration error and confusion, also by who labelled them."""
+"""What guesses of emotions are worth: accuracy, macro-F1, calibration error, confusion, also by source of labels."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -40,12 +40,12 @@ def express(rng: np.random.Generator, emotion: str, strength: float) -> Expressi
     """
     if emotion not in EMOTIONS:
         raise ValueError(f"{emotion!r} is none of {', '.join(EMOTIONS)}")
-    idle = dict(zip(UNITS, np.clip(rng.normal(0, 0.06, len(UNITS)), 0, 0.2).tolist(), strict=True))
+    idle = dict(zip(UNITS, np.clip(rng.normal(0, 0.045, len(UNITS)), 0, 0.15).tolist(), strict=True))
     units = {name: idle[name] for name in UNITS}
     for name, most in PROTOTYPES[emotion].items():
         here = float(np.clip(rng.normal(0.95, 0.16), 0.45, 1.25)) * (rng.random() > 0.07)
         units[name] += most * strength * here
-    units["jaw"] += 0.3 * float(rng.random() < 0.12) * float(rng.uniform(0.3, 1))  # Someone speaks.
+    units["jaw"] += 0.3 * float(rng.random() < 0.06) * float(rng.uniform(0.3, 1))  # Someone speaks.
     units["blink"] = float(rng.random() < 0.03)
     return replace(Expression(), **{name: min(value, 1.1) for name, value in units.items()})
 

@@ -47,7 +47,7 @@ def place_features(person: Person, mood: Expression) -> Features:
     t = person.traits
     chin = 1.06 + 0.07 * t.length + 0.16 * mood.jaw - 0.03 * mood.chin
     lids = 0.058 * (1 + 0.28 * t.eye_open) * (1 + 0.1 * t.eye_size)
-    up = lids * (1 + 0.85 * mood.wide_eyes - 0.42 * mood.squint - 0.2 * mood.cheeks - 0.3 * mood.nose)
+    up = lids * (1 + 1.0 * mood.wide_eyes - 0.45 * mood.squint - 0.2 * mood.cheeks - 0.3 * mood.nose)
     down = 0.68 * lids * (1 + 0.3 * mood.wide_eyes - 0.6 * mood.squint - 0.75 * mood.cheeks - 0.4 * mood.nose)
     open_ = 1 - mood.blink
     return Features(
@@ -63,8 +63,8 @@ def place_features(person: Person, mood: Expression) -> Features:
         - 0.03 * mood.upper_lip - 0.025 * mood.chin + 0.05 * mood.jaw,
         mouth_wide=0.255 * (1 + 0.16 * t.mouth_width)
         * (1 + 0.26 * mood.smile + 0.2 * mood.stretch - 0.14 * mood.jaw * (1 - mood.smile) - 0.1 * mood.tight),
-        corner=-0.115 * mood.smile + 0.1 * mood.sulk + 0.045 * mood.stretch + 0.03 * mood.nose,
-        gap=0.2 * mood.jaw + 0.045 * mood.stretch + 0.05 * mood.upper_lip * (1 - 0.4 * mood.tight),
+        corner=-0.14 * mood.smile + 0.13 * mood.sulk + 0.045 * mood.stretch + 0.03 * mood.nose,
+        gap=0.23 * mood.jaw + 0.045 * mood.stretch + 0.05 * mood.upper_lip * (1 - 0.4 * mood.tight),
         chin=chin,
     )  # fmt: skip
 
@@ -301,8 +301,8 @@ def _brow(
     outer = bx + 0.225
     along = np.clip((ax - inner) / (outer - inner), 0, 1)
     line = by - (0.05 + 0.028 * t.brow_arch) * np.sin(np.pi * along**1.25) + 0.035 * t.brow_tilt * (along - 0.5)
-    line = line - 0.14 * mood.inner_brow * (1 - along) ** 1.3 - 0.115 * mood.outer_brow * step(along, 0.1, 0.75)
-    line = line + (0.13 * mood.frown * (1 - mood.inner_brow * 0.75) + 0.07 * mood.nose) * (1 - along) ** 1.1
+    line = line - 0.17 * mood.inner_brow * (1 - along) ** 1.3 - 0.14 * mood.outer_brow * step(along, 0.1, 0.75)
+    line = line + (0.15 * mood.frown * (1 - mood.inner_brow * 0.75) + 0.07 * mood.nose) * (1 - along) ** 1.1
     line = line + 0.03 * mood.frown * along
     thick = (0.036 + 0.014 * t.brow_thick) * (1 - 0.7 * along**2.2) * (0.75 + 0.25 * step(along, 0, 0.2))
     hairs = fractal(rng, ax.shape, max(4.0, ax.shape[1] / scale * 16), 2)

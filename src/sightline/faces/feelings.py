@@ -58,7 +58,7 @@ class Settings(Section):
     """
 
     size: Count
-    colour: Literal["rgb", "bgr", "grey"]
+    colour: Literal["RGB", "BGR", "grey"]
     window: Window = FACE_WINDOW
     resize: Literal["linear", "cubic", "area"] = "linear"
     mean: Channels = 0.0
@@ -146,7 +146,7 @@ class EmotionNetwork:
         views = np.empty((len(crops), size, size, self.channels), np.uint8)
         for view, crop in zip(views, crops[:, top:bottom, left:right], strict=True):
             picture = np.ascontiguousarray(crop)
-            if self.settings.colour == "bgr":
+            if self.settings.colour == "BGR":
                 picture = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
             elif self.settings.colour == "grey":
                 picture = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
@@ -165,7 +165,7 @@ class EmotionNetwork:
     def _run(self, views: Pixels) -> FloatArray:
         batch: NDArray[Any] = np.ascontiguousarray(views)
         if not self.takes_pixels:
-            mean, std = np.float32(self.settings.mean), np.float32(self.settings.std)
+            mean, std = (np.asarray(value, np.float32) for value in (self.settings.mean, self.settings.std))
             batch = np.ascontiguousarray(((batch - mean) / std).transpose(0, 3, 1, 2))
         # The last batch of a graph with a fixed number of faces is filled up.
         missing = self.graph.input.shape[0] - len(batch) if isinstance(self.graph.input.shape[0], int) else 0

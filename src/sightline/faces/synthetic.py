@@ -26,7 +26,7 @@ from sightline.faces.portraits import draw_portrait
 PORTRAITS = (180, 261)
 LARGER, SHRINK = (136, 181), 1.4
 """Small pictures are mostly shrunk ones: drawn with sides of so many px and made smaller by so much."""
-STRENGTHS = (0.35, 1.0)
+STRENGTHS = (0.6, 1.0)
 """How strongly the emotion pictures show their emotion."""
 SIBLINGS = 3
 """One stranger in so many is a sibling of an enrolled person."""
@@ -132,7 +132,7 @@ def _blank(number: int, rng: np.random.Generator) -> Drawn:
 
 def _mood(label: str, rng: np.random.Generator) -> Drawn:
     strength = float(rng.uniform(*STRENGTHS))
-    larger = draw_portrait(rng, make_person(rng), label, strength, LARGER, close=1.0).image
+    larger = draw_portrait(rng, make_person(rng), label, strength, LARGER, close=1.0, calm=0.6).image
     size = [round(side / SHRINK) for side in larger.shape[1::-1]]
     return Drawn(np.asarray(cv2.resize(larger, size, interpolation=cv2.INTER_AREA)))
 

@@ -1,0 +1,280 @@
+"""Stage ``faces-emotion``: what reads emotions from faces, trained or taken over, and calibrated on validation.
+
+Where pretrained networks are given they are put together as a panel; otherwise a network of our own learns from the
+emotion pictures of split 'train'. Either way split 'val' chooses how much each network counts, which is a temperature
+where there is one, and how much each emotion is to be preferred: networks were trained on other shares of emotions and
+by other people's labels. Split 'test' is not looked at.
+"""
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import pandas as pd
+import typer
+from numpy.typing import NDArray
+from scipy import optimize, special
+
+from sightline.core.augment import Augmentation
+from sightline.core.checkpoints import checkpoint_folder
+from sightline.core.classifier import Recipe, fit
+from sightline.core.compute import prepare
+from sightline.core.deploy import Deployable, export_onnx
+from sightline.core.errors import InputError
+from sightline.core.files import replacing_folder, sha256, write_csv, write_json
+from sightline.core.images import pixel_digest
+from sightline.core.packs import Pack, open_pack, pack_files
+from sightline.core.progress import say
+from sightline.core.splits import split_digest
+from sightline.core.weights import write_weights
+from sightline.faces.emotion_network import EmotionNet
+from sightline.faces.feelings import FACE_WINDOW, EmotionNetwork, Settings, combine, read_settings
+from sightline.faces.params import EMOTIONS, Emotion, Faces
+from sightline.params import Augment, Compute, Runtime, load
+
+Option = typer.Option()
+FloatArray = NDArray[np.float64]
+
+
+def main(
+    crops: Annotated[Path, Option],
+    weights: Annotated[Path, Option],
+    out: Annotated[Path, Option],
+    history: Annotated[Path, Option],
+) -> None:
+    """Read parameters, then :func:`learn_emotions`."""
+    faces = load("faces", Faces)
+    compute, workers = load("compute", Compute), load("runtime", Runtime).workers
+    learn_emotions(crops, weights, faces.emotion, faces.augment, compute, workers, out, history)
+
+
+def learn_emotions(
+    crops: Path,
+    weights: Path,
+    settings: Emotion,
+    augmentation: Augment,
+    compute: Compute,
+    workers: int,
+    out: Path,
+    history: Path,
+) -> None:
+    """Write the folder ``out``, which :func:`sightline.faces.feelings.load_emotion` reads, and ``history`` (CSV).
+
+    ``out`` holds an ONNX graph for each network, ``model.safetensors`` beside it where the network is ours, and
+    ``config.json``. ``history`` has a row an epoch, none where nothing was trained. A training that was cut off goes on
+    where it stopped.
+
+    Args:
+        crops: the pack that ``faces-detect`` leaves.
+        weights: an ONNX file with its settings in a JSON file of the same stem beside it, or a folder of such pairs;
+            a file that is neither .onnx nor .json stands for none.
+        settings: ``faces.emotion``.
+        augmentation: ``faces.augment``.
+        compute: device, threads and precision.
+        workers: processes that load batches; they do not change the result.
+        out: the folder with the networks.
+        history: the learning curve.
+
+    Raises:
+        InputError: a pretrained network or its settings are wrong, or an emotion has no pictures to learn from.
+    """
+    faces = EmotionFaces.open(crops)
+    with replacing_folder(out) as part:
+        given = find_networks(weights)
+        if given:
+            networks = [_take_over(path, part, compute) for path in given]
+            curve = pd.DataFrame(columns=CURVE)
+        else:
+            checkpoints = checkpoint_folder(pack_files(crops), settings, augmentation, compute)
+            network, curve = _train(faces, settings, augmentation, compute, workers, checkpoints, history)
+            networks = [_export(network, faces, part, compute)]
+        write_csv(history, curve)
+        write_json(part / "config.json", {"task": "faces", "classes": EMOTIONS, **calibrate(networks, faces)})
+
+
+@dataclass(frozen=True)
+class EmotionFaces:
+    """The faces of a pack with an emotion each: ``pack`` with a split for these alone, and ``labels`` (N,), -1 else."""
+
+    pack: Pack
+    labels: NDArray[np.int64]
+
+    @classmethod
+    def open(cls, folder: Path) -> "EmotionFaces":
+        """Open the pack of ``faces-detect``.
+
+        Raises:
+            InputError: it holds no pack, or an emotion that is none of the seven.
+        """
+        pack = open_pack(folder)
+        chosen = pack.manifest["role"] == "emotion"
+        names = pack.manifest["emotion"].where(chosen, "")
+        if strange := sorted(set(names) - {*EMOTIONS, ""}):
+            raise InputError(f"{folder}: emotion {', '.join(strange)} is none of {', '.join(EMOTIONS)}")
+        labels = names.map({name: number for number, name in enumerate(EMOTIONS)}).fillna(-1).astype(np.int64)
+        chosen &= labels >= 0
+        manifest = pack.manifest.assign(split=pack.manifest["split"].where(chosen, ""))
+        return cls(Pack(pack.images, manifest), labels.to_numpy())
+
+    def check(self) -> None:
+        """See that there is something to learn each emotion from, and to choose the best epoch by.
+
+        Raises:
+            InputError: an emotion has no picture in split 'train' or 'val'.
+        """
+        for split in ("train", "val"):
+            present = set(self.labels[self.pack.rows(split)].tolist())
+            if missing := [name for number, name in enumerate(EMOTIONS) if number not in present]:
+                raise InputError(
+                    f"no picture of {', '.join(missing)} in split '{split}': add some to the folder 'emotion', or give "
+                    "pretrained networks in faces.emotion.weights"
+                )
+
+
+def find_networks(weights: Path) -> list[Path]:
+    """The ONNX files that ``weights`` names, sorted; none where it is a file of another kind.
+
+    Raises:
+        InputError: there is nothing, or a folder without an ONNX file.
+    """
+    if weights.is_dir():
+        if found := sorted(weights.glob("*.onnx")):
+            return found
+        raise InputError(f"faces.emotion.weights: {weights} holds no .onnx file")
+    if not weights.is_file():
+        raise InputError(f"faces.emotion.weights: there is no {weights}")
+    return [weights] if weights.suffix == ".onnx" else []
+
+
+def calibrate(networks: Sequence[EmotionNetwork], faces: EmotionFaces) -> dict[str, Any]:
+    """What config.json says of the networks: how to use each, and what split 'val' says of their votes.
+
+    Without a picture in that split the networks count alike and no emotion is preferred.
+    """
+    rows = faces.pack.rows("val")
+    labels = faces.labels[rows]
+    weights, offsets = np.full(len(networks), 1 / len(networks)), np.zeros(len(EMOTIONS))
+    validation: dict[str, Any] | None = None
+    if len(rows):
+        images = np.asarray(faces.pack.images[rows])
+        votes = np.stack([network(images) for network in networks])
+        weights, offsets = fit_panel(votes, labels)
+        validation = {
+            "faces": len(rows),
+            **_measure(combine(votes, weights, offsets), labels),
+            "networks": {
+                network.path.name: _measure(np.exp(vote), labels) for network, vote in zip(networks, votes, strict=True)
+            },
+            "split": _split_digest(faces),
+        }
+        say(f"emotions: accuracy {validation['accuracy']:.3f} on {len(rows)} validation faces")
+    else:
+        say("warning: no emotion pictures to calibrate on: probabilities are the networks' own")
+    return {
+        "networks": [
+            {
+                "file": network.path.name,
+                "sha256": sha256(network.path),
+                "weight": round(float(weight), 6),
+                "settings": network.settings.model_dump(mode="json"),
+            }
+            for network, weight in zip(networks, weights, strict=True)
+        ],
+        "offsets": dict(zip(EMOTIONS, offsets.round(6).tolist(), strict=True)),
+        "validation": validation,
+    }
+
+
+def fit_panel(votes: FloatArray, labels: NDArray[np.integer[Any]]) -> tuple[FloatArray, FloatArray]:
+    """Fit weights (S,) of at least 0 and offsets (7,) of :class:`~sightline.faces.feelings.Panel` to validation faces.
+
+    They make the labels most likely, as temperature (Guo et al., ICML 2017) and bias-corrected scaling (Alexandari et
+    al., ICML 2020) do, with a Gaussian prior on the offsets: seven numbers from a few hundred faces, some emotions
+    with a dozen of them, would follow their accidents otherwise.
+
+    Args:
+        votes: log-probabilities (S, N, 7) by S networks.
+        labels: true emotions, (N,), numbers of columns.
+    """
+    voters, count, classes = votes.shape
+    truth = np.eye(classes)[labels]
+
+    def loss(numbers: FloatArray) -> tuple[float, FloatArray]:
+        weights, offsets = numbers[:voters], numbers[voters:]
+        logs = special.log_softmax(np.einsum("s,snk->nk", weights, votes) + offsets, axis=1)
+        excess = np.exp(logs) - truth
+        slopes = np.concatenate([np.einsum("nk,snk->s", excess, votes), excess.sum(0) + PRIOR * offsets])
+        return float(-(logs * truth).sum() + PRIOR * offsets @ offsets / 2) / count, slopes / count
+
+    start = np.concatenate([np.full(voters, 1 / voters), np.zeros(classes)])
+    bounds = [(0, MOST)] * voters + [(None, None)] * classes
+    found = optimize.minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds)
+    return found.x[:voters], found.x[voters:]
+
+
+def _measure(probabilities: FloatArray, labels: NDArray[np.integer[Any]]) -> dict[str, float]:
+    likelihood = np.log(np.clip(probabilities[np.arange(len(labels)), labels], 1e-12, None))
+    accuracy = (probabilities.argmax(1) == labels).mean()
+    return {"accuracy": round(float(accuracy), 6), "log_loss": round(float(-likelihood.mean()), 6)}
+
+
+def _split_digest(faces: EmotionFaces) -> str:
+    rows = np.flatnonzero(faces.pack.manifest["split"] != "")
+    digests = [pixel_digest(np.asarray(faces.pack.images[row])) for row in rows]
+    return split_digest(faces.pack.manifest["split"].to_numpy()[rows], digests)
+
+
+def _take_over(path: Path, folder: Path, compute: Compute) -> EmotionNetwork:
+    settings = read_settings(path.with_suffix(".json"))
+    # Opened where it is first, so that an error names the user's own file.
+    EmotionNetwork(path, settings, compute.threads)
+    shutil.copyfile(path, folder / path.name)
+    return EmotionNetwork(folder / path.name, settings, compute.threads)
+
+
+def _train(
+    faces: EmotionFaces,
+    settings: Emotion,
+    augmentation: Augment,
+    compute: Compute,
+    workers: int,
+    checkpoints: Path,
+    history: Path,
+) -> tuple[EmotionNet, pd.DataFrame]:
+    faces.check()
+    prepare(compute, settings.seed)
+    left, top, right, bottom = FACE_WINDOW
+    # A view of the memory map: nothing is read before a batch asks for it.
+    pack = Pack(faces.pack.images[:, top:bottom, left:right], faces.pack.manifest)
+    network = EmotionNet(len(EMOTIONS), settings.network.width)
+    recipe = Recipe(
+        seed=settings.seed,
+        **settings.network.model_dump(exclude={"width"}),
+        crop_size=TRAIN_SIZE,
+        class_shares=(1 / len(EMOTIONS),) * len(EMOTIONS),
+        augmentation=Augmentation(**augmentation.model_dump()),
+    )
+    curve = fit(
+        network, pack, faces.labels, recipe, compute, workers, checkpoints, lambda table: write_csv(history, table)
+    )
+    return network.eval(), curve
+
+
+def _export(network: EmotionNet, faces: EmotionFaces, folder: Path, compute: Compute) -> EmotionNetwork:
+    left, top, right, bottom = FACE_WINDOW
+    sample = np.asarray(faces.pack.images[faces.pack.rows("val")[:COMPARED], top:bottom, left:right])
+    write_weights(folder / "model.safetensors", network.state_dict())
+    export_onnx(Deployable(network, mirror=False), folder / "model.onnx", sample)
+    settings = Settings(
+        size=right - left, colour="RGB", output="probabilities", gives="probabilities", classes=EMOTIONS
+    )
+    return EmotionNetwork(folder / "model.onnx", settings, compute.threads)
+
+
+CURVE = ["epoch", "lr", "train_loss", "val_loss", "val_accuracy", "val_macro_f1"]
+TRAIN_SIZE = 64
+COMPARED = 64
+PRIOR, MOST = 2.0, 100.0
