@@ -7,14 +7,19 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import pandas as pd
 import pytest
+import torch
 from onnx import TensorProto, helper, numpy_helper
 
 from sightline.core.files import write_json
 from sightline.core.images import Pixels, pixel_digest
+from sightline.core.packs import write_pack
 from sightline.core.sheets import write_png
+from sightline.core.weights import write_weights
 from sightline.faces.gallery import Gallery, save_gallery
 from sightline.faces.heads import make_person
+from sightline.faces.identity_network import IdentityNet
 from sightline.faces.mtcnn import Detector
 from sightline.faces.mtcnn_graphs import export_detector
 from sightline.faces.neighbours import describe_pixels
@@ -23,6 +28,15 @@ from sightline.faces.portraits import draw_portrait
 from sightline.faces.predictor import cut
 
 PEOPLE = {"anna": 0, "ben": 1, "eve": 2}
+SINGLE = [
+    *(("gallery", "gallery", name, number) for name in ("anna", "ben") for number in (0, 1)),
+    ("gallery", "probe", "anna", 3),
+    ("stranger", "val", "eve", 0),
+    ("stranger", "test", "eve", 1),
+    ("emotion", "val", "eve", 3),
+    ("emotion", "test", "ben", 3),
+]
+"""Role, split, person and number of the portraits that ``stages`` has."""
 DESCRIBER, STRICT = "pixels 32", 0.97
 
 
@@ -91,6 +105,42 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "identity" / "gallery.safetensors").unlink()
     save_gallery(folder / "gallery.safetensors", gallery_of({"anna": 1, "ben": 1}))
     write_json(folder / "config.json", {"task": "faces", "method": "knn", "threshold": {"value": STRICT}})
+    return folder
+
+
+@pytest.fixture(scope="session")
+def stages(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the stages before faces-infer leave: ``raw``, ``crops``, ``identity`` (knn and cnn) and ``emotion``."""
+    folder = tmp_path_factory.mktemp("stages")
+    photos, pieces = [], []
+    for role, split, name, number in SINGLE:
+        photos.append({"photo": f"{role}/{name}/{number}.png", "role": role})
+        row = {"photo": photos[-1]["photo"], "role": role, "split": split, "person": name, "name": name, "set": ""}
+        row |= {"emotion": "fear" if role == "emotion" else "", "face": 0, "box": -1, "ignore": 0}
+        pieces.append((crop(name, number)[None], [row]))
+    group = np.concatenate([portrait("anna"), portrait("anna")[:, ::-1]], axis=1)
+    images = {"groups/1.png": group, "groups/no_face/1.png": np.full((80, 90, 3), 60, np.uint8)}
+    for photo, role in (("groups/1.png", "group"), ("groups/no_face/1.png", "empty")):
+        write_png(folder / "raw" / "images" / photo, images[photo])
+        photos.append({"photo": photo, "role": role})
+    found = Detector().detect(group)
+    rows = [
+        {"photo": "groups/1.png", "role": "group", "split": "test", "person": "", "name": "", "set": ""}
+        | {"emotion": "", "face": face, "box": -1, "ignore": 0}
+        for face in range(len(found))
+    ]
+    write_pack(folder / "crops", 144, [*pieces, (cut(group, found), rows)])
+    pd.DataFrame(photos).to_csv(folder / "raw" / "photos.csv", index=False)
+    write_emotion(folder / "emotion")
+    write_knn(folder / "identity" / "knn", STRICT, gallery_of({"anna": 2, "ben": 2}))
+    torch.manual_seed(0)
+    cnn, arguments = folder / "identity" / "cnn", {"num_classes": 2, "width": 4}
+    cnn.mkdir()
+    write_weights(cnn / "model.safetensors", IdentityNet(**arguments).state_dict())
+    config = {"method": "cnn", "threshold": {"value": 0.5}, "arguments": arguments, "classes": ["anna", "ben"]}
+    write_json(cnn / "config.json", config)
+    verdict = {"best": "knn", "validation": {"cnn": {"rank1": 0.5}, "knn": {"rank1": 1.0}}, "doubles": ["anna and ben"]}
+    write_json(folder / "identity" / "config.json", verdict)
     return folder
 
 

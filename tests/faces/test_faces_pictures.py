@@ -61,7 +61,7 @@ WORDS = ("maria sharapova", "happiness 100%")
      (-30, -40, 80, 60), (420, 350, 530, 460)],
 )  # fmt: skip
 def test_words_are_whole_and_beside_the_face_wherever_it_is(box: tuple[int, int, int, int]) -> None:
-    (amid,) = plates(plain(2000, 500), [Mark((210, 900, 290, 1000), WORDS, GREEN)])
+    (amid,) = plates(plain(400, 500), [Mark((210, 150, 290, 250), WORDS, GREEN)])
     ((left, top, right, bottom),) = plates(plain(400, 500), [Mark(box, WORDS, GREEN)])
     assert (right - left, bottom - top) == (amid[2] - amid[0], amid[3] - amid[1])
     assert min(left, top) >= 0
@@ -82,6 +82,17 @@ def test_neighbours_do_not_cover_each_others_words() -> None:
     boxes = [(60 + 110 * column, 60, 140 + 110 * column, 160) for column in range(5)]
     marks = [Mark(box, ("serena williams", "neutral 51%"), GREEN) for box in boxes]
     assert len(plates(plain(500, 700), marks)) == 5
+
+
+def test_words_get_smaller_before_they_cover_faces() -> None:
+    """Between the rows there is less room than words beside a single face of that size take."""
+    corners = [(180 * column, 240 * row) for row in range(3) for column in range(4)]
+    crowd = [Mark((x, y, x + 160, y + 200), ("roger", "sadness 51%"), GREY) for x, y in corners]
+    ((_, top, _, bottom),) = plates(plain(720, 720), crowd[5:6])
+    assert bottom - top > 40
+    found = plates(plain(720, 720), crowd)
+    assert len(found) == 12
+    assert all(bottom - top <= 40 and top % 240 >= 200 for _, top, _, bottom in found)
 
 
 def test_small_faces_are_enlarged_and_large_photos_stay() -> None:

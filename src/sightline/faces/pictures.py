@@ -74,9 +74,7 @@ def draw(image: Pixels, marks: Sequence[Mark]) -> Pixels:
     canvas = Image.fromarray(cv2.resize(image, size, interpolation=cv2.INTER_CUBIC) if scale > 1 else image)
     boxes = clip(boxes * scale, canvas.width, canvas.height)
     letters = _letter_size(canvas, boxes)
-    said = [number for number, mark in enumerate(marks) if mark.lines]
-    plates = [_Plate(marks[number], letters, canvas.width) for number in said]
-    places = _places(plates, boxes[said], boxes, canvas.width, canvas.height)
+    plates = _lay_out(marks, boxes, letters, canvas.size)
     pen = ImageDraw.Draw(canvas)
     line = max(3, round(letters / 4))
     for box, mark in zip(boxes.tolist(), marks, strict=True):
@@ -84,7 +82,7 @@ def draw(image: Pixels, marks: Sequence[Mark]) -> Pixels:
             _rectangle(pen, box, mark.colour, line)
         if mark.shape != "box":
             _circle(pen, box, mark.colour, line)
-    for plate, (left, top) in zip(plates, places, strict=True):
+    for plate, left, top in plates:
         plate.draw(pen, left, top)
     return np.array(canvas)
 
@@ -121,10 +119,11 @@ def _scale(image: Pixels, boxes: Boxes) -> float:
 
 
 def _letter_size(canvas: Image.Image, boxes: Boxes) -> int:
-    if not len(boxes):
-        return SMALLEST_LETTERS
-    faces = float(np.median(boxes[:, 2] - boxes[:, 0]))
-    return int(np.clip(0.15 * faces, SMALLEST_LETTERS, max(SMALLEST_LETTERS, 0.03 * max(canvas.size))))
+    """Px: in proportion to the faces, and never so small that a picture shown at screen size cannot be read."""
+    longer = max(canvas.size)
+    least = max(SMALLEST_LETTERS, longer / 110)
+    faces = float(np.median(boxes[:, 2] - boxes[:, 0])) if len(boxes) else 0.0
+    return int(np.clip(0.15 * faces, least, max(least, 0.03 * longer)))
 
 
 class _Plate:
@@ -152,18 +151,36 @@ class _Plate:
             pen.text((left + 1 + self.room, baseline), text, fill="white", font=font, anchor="ls")
 
 
-def _places(plates: Sequence[_Plate], own: Boxes, boxes: Boxes, width: int, height: int) -> list[tuple[int, int]]:
-    """The left upper corner of each plate beside its own box, where it covers the least of all boxes and plates."""
+def _lay_out(marks: Sequence[Mark], boxes: Boxes, letters: int, size: tuple[int, int]) -> list[tuple[_Plate, int, int]]:
+    """The plates, with left and top: in letters of that size or, where it is crowded, as small as can be read."""
+    said = [number for number, mark in enumerate(marks) if mark.lines]
+    best: tuple[float, list[tuple[_Plate, int, int]]] = (np.inf, [])
+    for smaller in range(letters, min(letters, SMALLEST_LETTERS) - 1, -2):
+        plates = [_Plate(marks[number], smaller, size[0]) for number in said]
+        covered, places = _places([plate.size for plate in plates], boxes[said], boxes, size)
+        if covered < best[0]:
+            best = covered, [(plate, *place) for plate, place in zip(plates, places, strict=True)]
+        if covered <= LITTLE * sum(plate.size[0] * plate.size[1] for plate in plates):
+            break
+    return best[1]
+
+
+def _places(
+    plates: Sequence[tuple[int, int]], own: Boxes, boxes: Boxes, size: tuple[int, int]
+) -> tuple[float, list[tuple[int, int]]]:
+    """Left upper corners of plates beside their ``own`` boxes, and the area of ``boxes`` and plates that they cover."""
     taken = np.empty((0, 4))
     places = []
+    in_all = 0.0
     for plate, box in zip(plates, own, strict=True):
-        corners = _beside(box, plate.size, width, height)
-        candidates = np.concatenate([corners, corners + plate.size], axis=1)
+        corners = _beside(box, plate, *size)
+        candidates = np.concatenate([corners, corners + plate], axis=1)
         covered = intersections(candidates, boxes).sum(1) + 2 * intersections(candidates, taken).sum(1)
         chosen = int(covered.argmin())
+        in_all += float(covered[chosen])
         taken = np.concatenate([taken, candidates[chosen : chosen + 1]])
         places.append((int(corners[chosen, 0]), int(corners[chosen, 1])))
-    return places
+    return in_all, places
 
 
 def _beside(box: NDArray[np.float64], size: tuple[int, int], width: int, height: int) -> NDArray[np.float64]:
@@ -228,5 +245,7 @@ FACE_WIDTH = 72
 """Px, of the median face in a result picture, if the picture stays within bounds."""
 SMALLEST_PICTURE, LARGEST_PICTURE = 360, 2000
 """Px of the shorter side, and of the longer."""
-SMALLEST_LETTERS = 12
+SMALLEST_LETTERS = 11
+LITTLE = 0.01
+"""The share of the plates' area that may lie on faces or other plates, before smaller letters are tried."""
 GAP = 3
