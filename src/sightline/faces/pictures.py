@@ -1,11 +1,13 @@
 """Draw on a photo what was found in it: a box for each face, and beside it a plate with words."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.util import find_spec
 from itertools import chain, count
 from pathlib import Path
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -30,11 +32,15 @@ RED: Colour = (190, 24, 40)
 
 @dataclass(frozen=True)
 class Mark:
-    """A face to point out: its box in px of the photo, and lines of words if any, the first of them bold."""
+    """A face to point out: its box in px of the photo, and lines of words if any, the first of them bold.
+
+    ``shape`` says what is drawn: the 'box'; a 'circle' around it, for somebody who was missed; or 'both'.
+    """
 
     box_xyxy: Sequence[float]
     lines: tuple[str, ...]
     colour: Colour
+    shape: Literal["box", "circle", "both"] = "box"
 
 
 def marks_of(faces: Sequence[Face]) -> list[Mark]:
@@ -72,7 +78,10 @@ def draw(image: Pixels, marks: Sequence[Mark]) -> Pixels:
     pen = ImageDraw.Draw(canvas)
     line = max(3, round(letters / 4))
     for box, mark in zip(boxes.tolist(), marks, strict=True):
-        _rectangle(pen, box, mark.colour, line)
+        if mark.shape != "circle":
+            _rectangle(pen, box, mark.colour, line)
+        if mark.shape != "box":
+            _circle(pen, box, mark.colour, line)
     for plate, left, top in plates:
         plate.draw(pen, left, top)
     return np.array(canvas)
@@ -201,6 +210,15 @@ def _rectangle(pen: ImageDraw.ImageDraw, box: Sequence[float], colour: Colour, l
     pen.rectangle(outer, outline="white", width=line + 2)
     inner = (outer[0] + 1, outer[1] + 1, max(outer[2] - 1, outer[0] + 1), max(outer[3] - 1, outer[1] + 1))
     pen.rectangle(inner, outline=colour, width=line)
+
+
+def _circle(pen: ImageDraw.ImageDraw, box: Sequence[float], colour: Colour, line: int) -> None:
+    """The ellipse through the corners of the box."""
+    left, top, right, bottom = box
+    wide, high = (right - left) * (math.sqrt(2) - 1) / 2, (bottom - top) * (math.sqrt(2) - 1) / 2
+    outer = (left - wide - 1, top - high - 1, right + wide + 1, bottom + high + 1)
+    pen.ellipse(outer, outline="white", width=line + 2)
+    pen.ellipse((outer[0] + 1, outer[1] + 1, outer[2] - 1, outer[3] - 1), outline=colour, width=line)
 
 
 def _shortened(text: str, font: ImageFont.FreeTypeFont, most: float) -> str:

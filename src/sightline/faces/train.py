@@ -59,6 +59,7 @@ class Judged:
 
 def main(
     crops: Annotated[Path, Option],
+    weights: Annotated[Path, Option],
     out: Annotated[Path, Option],
     validation: Annotated[Path, Option],
     history: Annotated[Path, Option],
@@ -66,7 +67,6 @@ def main(
     """Read parameters, then :func:`train`."""
     faces = load("faces", Faces)
     compute, workers = load("compute", Compute), load("runtime", Runtime).workers
-    weights = faces.embedding.weights
     train(crops, weights, faces.identity, faces.augment, compute, workers, out, validation, history)
 
 
