@@ -45,7 +45,7 @@ def pretrain(
         pack = draw_pack(drawn, kinds, settings.pictures, settings.val_share, settings.size, seed, workers)
         labels = pack.manifest["label"].to_numpy("int64")
         checkpoints = checkpoint_folder(pack_files(drawn), settings, seed, compute, network)
-        learner = _Classifier(network, settings, traits_of(kinds, seed))
+        learner = _Classifier(network, settings.crop_size, settings.scale, traits_of(kinds, seed))
         history = fit(learner, pack, labels, recipe_of(settings, seed), compute, workers, checkpoints)
         return history, _sheet(pack, labels, kinds)
 
@@ -79,7 +79,7 @@ class _Classifier(nn.Module):
 
     shares: Tensor
 
-    def __init__(self, network: FeatureNetwork, settings: Procedural, traits: list[tuple[str, ...]]) -> None:
+    def __init__(self, network: FeatureNetwork, size: int, scale: float, traits: list[tuple[str, ...]]) -> None:
         super().__init__()
         self.network = network
         words = {word: number for number, word in enumerate(sorted({word for words in traits for word in words}))}
@@ -87,8 +87,8 @@ class _Classifier(nn.Module):
         for label, own in enumerate(traits):
             shares[label, [len(traits) + words[word] for word in own]] = len(own) ** -0.5
         self.register_buffer("shares", shares)
-        self.directions = nn.Parameter(torch.randn(shares.shape[1], network.count_features(settings.crop_size)))
-        self.scale = settings.scale
+        self.directions = nn.Parameter(torch.randn(shares.shape[1], network.count_features(size)))
+        self.scale = scale
 
     def forward(self, images: Tensor) -> Tensor:
         return self.scale * F.linear(F.normalize(self.network(images)), F.normalize(self.shares @ self.directions))

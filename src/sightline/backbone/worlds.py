@@ -157,7 +157,7 @@ def draw_world(world: World, rng: np.random.Generator, size: int) -> Pixels:
 
 def _scheme(rng: np.random.Generator, palette: Array) -> Scheme:
     """A time of day: colours that lean to the world's own, bright or dark, under a lamp of some colour."""
-    dark = rng.choice([1.0, 1.0, 1.0, 0.4, 0.15])
+    dark = rng.choice([1.0, 1.0, 0.4, 0.12, 0.04])
     base = rng.uniform(0.03, 0.95, (6, 3)).astype(np.float32) ** 1.6
     base += rng.uniform(0, 0.7) * (base.mean(1, keepdims=True) - base)
     own = palette[rng.integers(0, 7, 6)]
