@@ -24,7 +24,9 @@ def sample_set(seed: int, groups: int, classes: int) -> tuple[NDArray[np.int64],
     seed=st.integers(0, 1000),
     groups=st.integers(60, 200),
     classes=st.integers(1, 5),
-    fractions=st.sampled_from([(0.2, 0.2), (0.1, 0.2), (0.25, 0.25), (0.15, 0.15), (0.5, 0.2)]),
+    fractions=st.sampled_from(
+        [(0.2, 0.2), (0.1, 0.2), (0.25, 0.25), (0.15, 0.15), (0.5, 0.2), (0.15, 0.7), (0.05, 0.4)]
+    ),
 )
 def test_groups_stay_whole_and_fractions_are_met(
     seed: int, groups: int, classes: int, fractions: tuple[float, float]
