@@ -132,6 +132,7 @@ def stages(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_pack(folder / "crops", 144, [*pieces, (cut(group, found), rows)])
     pd.DataFrame(photos).to_csv(folder / "raw" / "photos.csv", index=False)
     write_emotion(folder / "emotion")
+    (folder / "emotion" / "model.safetensors").write_bytes(b"what the graph was exported from")
     write_knn(folder / "identity" / "knn", STRICT, gallery_of({"anna": 2, "ben": 2}))
     torch.manual_seed(0)
     cnn, arguments = folder / "identity" / "cnn", {"num_classes": 2, "width": 4}

@@ -52,6 +52,7 @@ def test_the_best_method_is_deployed_with_all_it_needs(inferred: Path, stages: P
     assert {path.name for path in deployed.iterdir()} == {
         "config.json", "detector", "emotion", "gallery.safetensors", "identity"
     }  # fmt: skip
+    assert {path.name for path in (deployed / "emotion").iterdir()} == {"config.json", "guess.onnx"}
     config = read_json(deployed / "config.json")
     assert (config["task"], config["method"], config["neighbours"]) == ("faces", "knn", 5)
     assert config["threshold"] == read_json(stages / "identity" / "knn" / "config.json")["threshold"]

@@ -81,10 +81,9 @@ def deploy(crops: Path, identity: Path, emotion: Path, detect: Detect, settings:
             pack = open_pack(crops)
             deploy_network(trained, part / "identity", np.asarray(pack.images[pack.rows("gallery")[:COMPARED]]))
         else:
-            left = shutil.ignore_patterns("gallery.safetensors")
-            shutil.copytree(trained, part / "identity", ignore=left)
+            shutil.copytree(trained, part / "identity", ignore=NOT_ONNX)
             shutil.copyfile(trained / "gallery.safetensors", part / "gallery.safetensors")
-        shutil.copytree(emotion, part / "emotion")
+        shutil.copytree(emotion, part / "emotion", ignore=NOT_ONNX)
         config = read_json(part / "identity" / "config.json")
         write_json(
             part / "config.json",
@@ -196,5 +195,7 @@ def _batched(
     return list(progress(answers, description, len(batches), "batch"))
 
 
+# What a network was exported from; the gallery has a place of its own.
+NOT_ONNX = shutil.ignore_patterns("*.safetensors")
 BATCH = 64
 COMPARED = 32
