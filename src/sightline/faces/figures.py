@@ -105,11 +105,11 @@ def training(history: pd.DataFrame) -> Figure:
     figure = Figure(figsize=(WIDTH / 2 - 0.1, 2.3))
     axes = figure.subplots()
     final = history[history["model"] == "cnn"]
-    axes.plot(final["epoch"], final["train_loss"], color=BLUE, label="learned photos, augmented")
+    axes.plot(final["epoch"], final["train_loss"], color=BLUE, label="learned, augmented")
     folds = history[history["model"] != "cnn"].groupby("epoch")["left_out_loss"]
     low, high, mean = folds.min(), folds.max(), folds.mean()
     axes.fill_between(mean.index, low, high, color=ORANGE, alpha=0.2, linewidth=0)
-    axes.plot(mean.index, mean, color=ORANGE, label="photos left out, folds")
+    axes.plot(mean.index, mean, color=ORANGE, label="left out, folds")
     axes.set(xlabel="epoch", ylabel="cross-entropy", ylim=(0, None))
     axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
     axes.legend(loc="lower center", bbox_to_anchor=(0.45, 1.0), ncols=2)

@@ -229,9 +229,15 @@ def _identity(
         "method": drawings.METHODS[measured["method"]],
         "neighbours": faces.identity.neighbours,
         "false_accepts": f"{100 * faces.identity.false_accepts:g}",
+        "hardly": _names_hardly_anybody(measured),
         "has_embedding": "embedding" in methods,
         "doubles": verdict["doubles"],
     }
+
+
+def _names_hardly_anybody(measured: dict[str, Any]) -> bool:
+    named = _of(measured, "known_accepted_right", measured["method"])
+    return named is not None and named["value"] < HARDLY
 
 
 def _figure(tree: Mapping[str, Any], name: str, method: str) -> dict[str, str] | None:
@@ -379,3 +385,4 @@ BLANK: Pixels = np.full((1, 1, 3), 255, np.uint8)
 MARGIN = 12
 SHOWN_PEOPLE, SHOWN_PHOTOS, SHOWN_MISTAKES, PER_EMOTION = 12, 8, 12, 2
 EVEN, WORST = 2, 4
+HARDLY = 0.1
