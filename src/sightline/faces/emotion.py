@@ -275,6 +275,7 @@ def _export(network: EmotionNet, faces: EmotionFaces, folder: Path, compute: Com
 
 
 CURVE = ["epoch", "lr", "train_loss", "val_loss", "val_accuracy", "val_macro_f1"]
-TRAIN_SIZE = 64
+# A multiple of 32 about as large as the window: the features lie on a grid that a smaller view would fill otherwise.
+TRAIN_SIZE = 96
 COMPARED = 64
 PRIOR, MOST = 2.0, 100.0
