@@ -98,3 +98,10 @@ def test_a_split_digest_knows_who_is_where_and_no_order() -> None:
     assert digest != split_digest(["val", "test"], ["a", "b"])
     with pytest.raises(ValueError, match="shorter"):
         split_digest(["val", "test"], ["a"])
+
+
+def test_small_classes_are_in_every_split_though_no_fraction_is_met() -> None:
+    labels = np.repeat(["a", "b"], 4)
+    split = assign_splits(labels, np.arange(8), val_fraction=0.3, test_fraction=0.3, seed=0)
+    for label in ("a", "b"):
+        assert set(split[labels == label]) == set(SPLITS)

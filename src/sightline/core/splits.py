@@ -43,10 +43,12 @@ def held_out(labels: NDArray[np.generic], groups: NDArray[np.generic], fraction:
     Raises:
         InputError: there are fewer groups than folds of that size.
     """
-    # As many folds more as it takes that neither side gets none.
-    share = Fraction(fraction).limit_denominator(max(MOST_FOLDS, round(1 / min(fraction, 1 - fraction))))
+    count, members = len(np.unique(groups)), int(np.unique(labels, return_counts=True)[1].max())
+    # No more folds than a class has members, but enough that neither side gets none.
+    most = max(min(MOST_FOLDS, count, members), round(1 / min(fraction, 1 - fraction)))
+    share = Fraction(fraction).limit_denominator(most)
     folds = share.denominator
-    if (count := len(np.unique(groups))) < folds:
+    if count < folds:
         raise InputError(f"{count} independent photos cannot be split {folds} ways: more photos or larger fractions")
     splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
     with warnings.catch_warnings():
