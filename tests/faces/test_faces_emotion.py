@@ -171,7 +171,7 @@ def test_without_emotion_pictures_networks_count_alike(crops, tmp_path, capsys):
 def test_an_emotion_without_pictures_is_named(crops, nothing, tmp_path):
     with pytest.raises(InputError, match="no picture of fear in split 'train'"):
         run(crops(emotions=EMOTIONS[:-1]), nothing, tmp_path)
-    with pytest.raises(InputError, match="no picture of neutral, happiness, .* in split 'val'"):
+    with pytest.raises(InputError, match=r"no picture of neutral, happiness, .* in split 'val'"):
         run(crops(counts=(("train", 2),)), nothing, tmp_path)
     assert not (tmp_path / "emotion").exists()
 

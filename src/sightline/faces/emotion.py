@@ -86,11 +86,11 @@ def learn_emotions(
     with replacing_folder(out) as part:
         if given := find_networks(weights):
             networks = [_take_over(path, part, compute) for path in given]
-            unseen, curve = ("train", "val"), pd.DataFrame(columns=CURVE)
+            unseen, curve = ["train", "val"], pd.DataFrame(columns=CURVE)
         else:
             checkpoints = checkpoint_folder(pack_files(crops), settings, augmentation, compute)
             network, curve = _train(faces, settings, augmentation, compute, workers, checkpoints, history)
-            networks, unseen = [_export(network, faces, part, compute)], ("val",)
+            networks, unseen = [_export(network, faces, part, compute)], ["val"]
         write_csv(history, curve)
         known = {"task": "faces", "classes": EMOTIONS, **calibrate(networks, faces, unseen)}
         write_json(part / "config.json", known)
@@ -115,10 +115,11 @@ class EmotionFaces:
         names = pack.manifest["emotion"].where(chosen, "")
         if strange := sorted(set(names) - {*EMOTIONS, ""}):
             raise InputError(f"{folder}: emotion {', '.join(strange)} is none of {', '.join(EMOTIONS)}")
-        labels = names.map({name: number for number, name in enumerate(EMOTIONS)}).fillna(-1).astype(np.int64)
+        numbers = names.map({name: number for number, name in enumerate(EMOTIONS)}).fillna(-1)
+        labels = numbers.to_numpy().astype(np.int64)
         chosen &= labels >= 0
         manifest = pack.manifest.assign(split=pack.manifest["split"].where(chosen, ""))
-        return cls(Pack(pack.images, manifest), labels.to_numpy())
+        return cls(Pack(pack.images, manifest), labels)
 
     def check(self) -> None:
         """See that there is something to learn each emotion from, and to choose the best epoch by.
@@ -192,10 +193,10 @@ def fit_panel(votes: FloatArray, labels: NDArray[np.integer[Any]]) -> tuple[Floa
     """Fit weights (S,) of at least 0 and offsets (7,) of :class:`~sightline.faces.feelings.Panel` to validation faces.
 
     They make the labels most likely, as temperature (Guo et al., ICML 2017) and bias-corrected scaling (Alexandari et
-    al., ICML 2020) do, with a Gaussian prior that pulls offsets to 0. It is a strong one, :data:`PRIOR`: how often each emotion
-    is met in the pictures that somebody collected says little about other faces. On FER2013 faces (20 random parts
-    of splits 'train' and 'val') 20 gave up 1.4 points on labels by ten votes against no offsets, and gained 9 points on
-    single labels; 2 gave up 2.6 and gained 13.
+    al., ICML 2020) do, with a Gaussian prior that pulls offsets to 0. It is a strong one, :data:`PRIOR`: how often each
+    emotion is met in the pictures that somebody collected says little about other faces. On FER2013 faces (20 random
+    parts of splits 'train' and 'val') 20 gave up 1.4 points on labels by ten votes against no offsets, and gained 9
+    points on single labels; 2 gave up 2.6 and gained 13.
 
     Args:
         votes: log-probabilities (S, N, 7) by S networks.

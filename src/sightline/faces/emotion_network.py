@@ -39,7 +39,7 @@ class EmotionNet(nn.Sequential):
 
 
 class _Grey(nn.Module):
-    """Luma with local contrast: light and the colour of skin taken out."""
+    """Luma, which is normalised as the three channels are, since these share one mean and deviation."""
 
     weights: Tensor
 
@@ -48,16 +48,7 @@ class _Grey(nn.Module):
         self.register_buffer("weights", torch.tensor(LUMA).view(1, 3, 1, 1), persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:
-        grey = (images * self.weights).sum(1, keepdim=True)
-        mean = _around(grey)
-        detail = grey - mean
-        return detail / (_around(detail.square()) + 0.005).sqrt()
-
-
-def _around(x: Tensor) -> Tensor:
-    for _ in range(2):
-        x = F.avg_pool2d(x, 13, 1, 6, count_include_pad=False)
-    return x
+        return (images * self.weights).sum(1, keepdim=True)
 
 
 class _Block(nn.Module):
@@ -69,9 +60,7 @@ class _Block(nn.Module):
             nn.BatchNorm2d(channels),
         )
         self.shortcut = nn.Sequential(
-            nn.AvgPool2d(2, ceil_mode=True, count_include_pad=False),
-            nn.Conv2d(channels_in, channels, 1, bias=False),
-            nn.BatchNorm2d(channels),
+            nn.AvgPool2d(2), nn.Conv2d(channels_in, channels, 1, bias=False), nn.BatchNorm2d(channels)
         )
 
     def forward(self, features: Tensor) -> Tensor:
