@@ -4,10 +4,10 @@ from collections import OrderedDict
 from itertools import pairwise
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sightline.core.augment import LUMA
+from sightline.faces.residual import Block, conv
 
 
 class EmotionNet(nn.Sequential):
@@ -29,8 +29,8 @@ class EmotionNet(nn.Sequential):
         channels = [width, width, 2 * width, 3 * width, 4 * width]
         parts: dict[str, nn.Module] = {
             "grey": _Grey(),
-            "stem": _conv(1, width, stride=2),
-            "blocks": nn.Sequential(*(_Block(*pair) for pair in pairwise(channels))),
+            "stem": conv(1, width, stride=2),
+            "blocks": nn.Sequential(*(Block(*pair) for pair in pairwise(channels))),
             "pooling": nn.AdaptiveAvgPool2d(GRID),
             "features": nn.Sequential(nn.Flatten(), nn.Dropout(dropout)),
             "classifier": nn.Linear(GRID**2 * channels[-1], num_classes),
@@ -49,30 +49,6 @@ class _Grey(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         return (images * self.weights).sum(1, keepdim=True)
-
-
-class _Block(nn.Module):
-    def __init__(self, channels_in: int, channels: int) -> None:
-        super().__init__()
-        self.branch = nn.Sequential(
-            _conv(channels_in, channels, stride=2),
-            nn.Conv2d(channels, channels, 3, padding=1, bias=False),
-            nn.BatchNorm2d(channels),
-        )
-        self.shortcut = nn.Sequential(
-            nn.AvgPool2d(2), nn.Conv2d(channels_in, channels, 1, bias=False), nn.BatchNorm2d(channels)
-        )
-
-    def forward(self, features: Tensor) -> Tensor:
-        return F.relu(self.shortcut(features) + self.branch(features))
-
-
-def _conv(channels_in: int, channels: int, stride: int) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(channels_in, channels, 3, stride, padding=1, bias=False),
-        nn.BatchNorm2d(channels),
-        nn.ReLU(inplace=True),
-    )
 
 
 GRID = 3

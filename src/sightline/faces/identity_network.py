@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import nn
 
 from sightline.core.augment import whole
 from sightline.core.deploy import Deployable, export_onnx
@@ -21,6 +21,7 @@ from sightline.core.errors import InputError
 from sightline.core.files import read_json
 from sightline.core.images import Pixels
 from sightline.faces.identity import BATCH, Method, open_method, views
+from sightline.faces.residual import Block, conv
 
 
 def open_trained(folder: Path, threads: int = 1) -> Method:
@@ -73,9 +74,9 @@ class IdentityNet(nn.Sequential):
 
     def __init__(self, num_classes: int, width: int = 24, dropout: float = 0.3) -> None:
         channels = [width, width, 2 * width, 3 * width, 4 * width]
-        blocks = [_Block(*pair) for pair in pairwise(channels)]
+        blocks = [Block(*pair) for pair in pairwise(channels)]
         parts: dict[str, nn.Module] = {
-            "stem": _conv(3, width, stride=2),
+            "stem": conv(3, width, stride=2),
             "blocks": nn.Sequential(*blocks),
             "pooling": nn.AdaptiveAvgPool2d(2),
             "features": nn.Sequential(nn.Flatten(), nn.Dropout(dropout)),
@@ -109,27 +110,3 @@ def load_network(path: Path, config: dict[str, Any]) -> IdentityNet:
     except (OSError, SafetensorError, RuntimeError, TypeError) as error:
         raise InputError(f"{path} holds no network of faces-train: {' '.join(str(error).split())}") from None
     return network.eval()
-
-
-class _Block(nn.Module):
-    def __init__(self, channels_in: int, channels: int) -> None:
-        super().__init__()
-        self.branch = nn.Sequential(
-            _conv(channels_in, channels, stride=2),
-            nn.Conv2d(channels, channels, 3, padding=1, bias=False),
-            nn.BatchNorm2d(channels),
-        )
-        self.shortcut = nn.Sequential(
-            nn.AvgPool2d(2), nn.Conv2d(channels_in, channels, 1, bias=False), nn.BatchNorm2d(channels)
-        )
-
-    def forward(self, features: Tensor) -> Tensor:
-        return F.relu(self.shortcut(features) + self.branch(features))
-
-
-def _conv(channels_in: int, channels: int, stride: int) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(channels_in, channels, 3, stride, padding=1, bias=False),
-        nn.BatchNorm2d(channels),
-        nn.ReLU(inplace=True),
-    )
