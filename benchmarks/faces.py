@@ -2,7 +2,7 @@
 
     python benchmarks/faces.py [--photos FOLDER] [--rounds 5]
 
-Detection alternates its two sides and takes the median of their times, so that a busy machine slows both alike. Then one
+Detection alternates its two sides and takes the median of their times, so that a busy machine slows both alike. Then a
 face is identified among 10, 1,000 and 100,000 enrolled vectors of 128 and 512 numbers.
 ``FOLDER`` holds photos and, for recall and precision, their boxes in ``annotations.json``; without one, group photos
 are drawn, which have boxes too.
