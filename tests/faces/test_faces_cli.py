@@ -130,3 +130,17 @@ def test_a_gallery_elsewhere_is_made_by_enrolling(
     assert not own.exists()
     assert sightline("enrol", "eve", photo("e.png", "eve"), "--model", deployed, "--gallery", own)[0] == 0
     assert load_gallery(own).people == ("eve",)
+
+
+@pytest.mark.parametrize("named", ["the folder", "the photo"])
+def test_pictures_never_take_the_place_of_photos(
+    deployed: Path, photo: PhotoWriter, sightline: Callable[..., tuple[int, str, str]], named: str
+) -> None:
+    own = photo("a.jpg", "anna")
+    before = own.read_bytes()
+    asked = own.parent if named == "the folder" else own
+    status, out, err = sightline("identify", asked, "--model", deployed, "--pictures", own.parent / "." / "")
+    assert (status, out) == (1, "")
+    assert f"holds {own}, one of the photos: name another folder for the pictures" in err
+    assert own.read_bytes() == before
+    assert [path.name for path in own.parent.iterdir()] == ["a.jpg"]

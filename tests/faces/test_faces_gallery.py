@@ -182,3 +182,27 @@ def test_any_reader_of_safetensors_understands_the_file(path: Path) -> None:
         about = json.loads(file.metadata()["gallery"])
         assert file.get_tensor("vectors").shape == (6, DIMENSIONS)
     assert about["names"] == ["ann"] * 3 + ["ben"] * 3
+
+
+def test_behind_a_link_the_file_itself_is_changed(path: Path, tmp_path: Path) -> None:
+    link = tmp_path / "link.safetensors"
+    link.symlink_to(path)
+    forget_in(link, "ann")
+    assert link.is_symlink()
+    assert load_gallery(path).people == ("ben",)
+
+
+def test_who_may_read_the_file_stays_as_it_was(path: Path) -> None:
+    path.chmod(0o600)
+    forget_in(path, "ann")
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_what_a_killed_writer_left_is_gone_after_forgetting(path: Path) -> None:
+    left = path.with_name(f".{path.stem}.1a2b3c4d.part{path.suffix}")
+    left.write_bytes(path.read_bytes())
+    other = path.with_name(".other.1a2b3c4d.part.safetensors")
+    other.write_bytes(b"another file's")
+    forget_in(path, "ann")
+    assert not left.exists()
+    assert other.exists()

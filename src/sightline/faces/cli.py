@@ -50,6 +50,8 @@ def identify(
     from sightline.faces.predictor import FacesPredictor, answer
 
     paths = _listed(photos)
+    if pictures is not None and (own := _within(pictures, paths)):
+        raise InputError(f"{pictures} holds {own}, one of the photos: name another folder for the pictures")
     predictor = FacesPredictor(model, gallery, threads=1)
 
     def look(task: tuple[Path, str]) -> dict[str, Any]:
@@ -112,6 +114,12 @@ def people(model: Model = DEPLOYED, gallery: GalleryFile = None) -> None:
     from sightline.faces.predictor import people as enrolled
 
     typer.echo(json.dumps(enrolled(model, gallery), indent=2, ensure_ascii=False))
+
+
+def _within(folder: Path, photos: Sequence[Path]) -> Path | None:
+    """The first photo that lies in ``folder``, where a picture might take its place."""
+    place = folder.resolve()
+    return next((path for path in photos if place in (path.absolute().parent, path.resolve().parent)), None)
 
 
 def _listed(photos: Sequence[Path]) -> list[Path]:

@@ -5,6 +5,7 @@ described them, and a checksum. Equal galleries are equal bytes. ``enrol_in`` an
 lock, so that two writers at once take turns.
 """
 
+import glob
 import json
 import unicodedata
 from collections.abc import Callable, Sequence
@@ -169,8 +170,8 @@ def identify(
     return [people[number] if number >= 0 and score >= threshold else None for number, score in pairs], similarity
 
 
-def save_gallery(path: Path, gallery: Gallery) -> None:
-    """Write a gallery, whole or not at all."""
+def save_gallery(path: Path, gallery: Gallery, mode: int | None = None) -> None:
+    """Write a gallery, whole or not at all, with the file mode ``mode`` if given."""
     vectors = np.ascontiguousarray(gallery.vectors, np.float32)
     about = {
         "names": gallery.names,
@@ -182,6 +183,8 @@ def save_gallery(path: Path, gallery: Gallery) -> None:
     content = save({"vectors": vectors}, {"gallery": json.dumps(about, ensure_ascii=False)})
     with replacing(path) as part:
         part.write_bytes(content)
+        if mode is not None:
+            part.chmod(mode)
 
 
 def load_gallery(path: Path) -> Gallery:
@@ -253,13 +256,20 @@ def clean_name(name: str) -> str:
 
 
 def _change(path: Path, change: Callable[[Gallery], Gallery], start: Gallery | None = None) -> None:
+    # A link stays one: it is the file behind it that must not hold what was taken out.
+    path = path.resolve()
     if start is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
     elif not path.is_file():
         load_gallery(path)
     with FileLock(path.with_name(f".{path.name}.lock")):
+        # What a killed writer left: nobody else writes while the lock is held.
+        for left in path.parent.glob(f".{glob.escape(path.stem)}.*.part{path.suffix}"):
+            left.unlink()
         found = start if start is not None and not path.exists() else load_gallery(path)
-        save_gallery(path, change(found))
+        # Whoever keeps others from reading these vectors goes on doing so.
+        mode = path.stat().st_mode if path.exists() else None
+        save_gallery(path, change(found), mode)
 
 
 def _checksum(vectors: Vectors, names: Sequence[str], digests: Sequence[str]) -> str:

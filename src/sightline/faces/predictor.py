@@ -78,8 +78,9 @@ class FacesPredictor:
         self.detector = Detector.from_folder(deployed / "detector", threads)
         method = open_method(deployed / "identity", threads)
         self.method = replace(method, threshold=float(config["threshold"]["value"]))
-        by_gallery = self.method.name in BY_GALLERY
-        self.gallery = load_gallery(gallery_file(deployed, gallery)) if by_gallery else None
+        # A network that was trained on people has no gallery; one that is asked for is refused.
+        has_one = gallery is not None or self.method.name in BY_GALLERY
+        self.gallery = load_gallery(gallery_file(deployed, gallery)) if has_one else None
         if self.gallery is not None and self.gallery.describer != self.method.describer:
             raise InputError(
                 f"{gallery_file(deployed, gallery)} was made by another model than {deployed}: enrol its people anew"
@@ -183,7 +184,7 @@ def people(deployed: Path, gallery: Path | None = None) -> dict[str, int | None]
     Raises:
         InputError: the folder holds no deployed model, or the gallery is missing or damaged.
     """
-    if read_config(deployed)["method"] not in BY_GALLERY:
+    if gallery is None and read_config(deployed)["method"] not in BY_GALLERY:
         return dict.fromkeys(open_method(deployed / "identity").people)
     found = load_gallery(gallery_file(deployed, gallery))
     return {name: found.names.count(name) for name in found.people}
@@ -201,6 +202,9 @@ def read_config(deployed: Path) -> dict[str, Any]:
         raise InputError(f"{deployed} holds no deployed model: run 'dvc repro faces-infer' or 'dvc pull'") from None
     except ValueError as error:
         raise InputError(f"{deployed / 'config.json'} is not valid JSON: {error}") from None
-    if config.get("task") != "faces":
-        raise InputError(f"{deployed} holds a model of task {config.get('task')!r}, not of 'faces'")
+    task = config.get("task") if isinstance(config, dict) else None
+    if task != "faces":
+        raise InputError(f"{deployed} holds a model of task {task!r}, not of 'faces'")
+    if missing := [name for name in ("method", "threshold") if name not in config]:
+        raise InputError(f"{deployed / 'config.json'} lacks {', '.join(missing)}: run 'dvc repro faces-infer'")
     return config
