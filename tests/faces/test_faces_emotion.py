@@ -119,7 +119,7 @@ def test_our_own_network_learns_and_reads_the_faces_of_the_test_split(crops, not
     config = read_json(folder / "config.json")
     assert config["classes"] == list(EMOTIONS)
     # Faces of people are no emotion pictures, whatever their split is called.
-    assert config["validation"]["faces"] == 28
+    assert config["calibration"]["faces"] == 28
     assert (folder / "model.safetensors").is_file()
     assert len(pd.read_csv(tmp_path / "history.csv")) == NETWORK.epochs
     assert not list(tmp_path.glob(".cache/checkpoints/*"))
@@ -138,15 +138,26 @@ def test_a_pretrained_network_is_read_in_its_own_order(crops, tmp_path):
     assert member["file"] == "bars.onnx"
 
 
-def test_a_panel_gives_a_network_that_knows_nothing_no_say(crops, tmp_path):
+def test_a_panel_has_a_weight_for_each_network_of_a_folder(crops, tmp_path):
     write_network(tmp_path / "nets" / "good.onnx")
-    # It looks at bars of other emotions than it says.
+    # It looks at the bars of other emotions than it says.
     write_network(tmp_path / "nets" / "wrong.onnx", classes=JUMBLED[::-1])
     shutil.copy(tmp_path / "nets" / "good.json", tmp_path / "nets" / "wrong.json")
-    folder = run(crops(), tmp_path / "nets", tmp_path)
-    good, wrong = read_json(folder / "config.json")["networks"]
-    assert good["weight"] > 0.3
-    assert wrong["weight"] < 0.05 * good["weight"]
+    config = read_json(run(crops(), tmp_path / "nets", tmp_path) / "config.json")
+    assert [member["file"] for member in config["networks"]] == ["good.onnx", "wrong.onnx"]
+    good, wrong = (config["calibration"]["networks"][f"{name}.onnx"]["accuracy"] for name in ("good", "wrong"))
+    assert good == config["calibration"]["accuracy"] == 1
+    assert wrong < 0.3
+
+
+def test_a_voter_that_knows_nothing_has_no_say():
+    rng = np.random.default_rng(6)
+    labels = rng.integers(0, 7, 400)
+    knows = special.log_softmax(rng.normal(size=(400, 7)) + 2 * np.eye(7)[labels], axis=1)
+    guesses = special.log_softmax(2 * rng.normal(size=(400, 7)), axis=1)
+    weights, _ = fit_panel(np.stack([knows, guesses]), labels)
+    assert weights[0] > 1
+    assert weights[1] < 0.1
 
 
 def test_without_emotion_pictures_networks_count_alike(crops, tmp_path, capsys):
@@ -155,7 +166,7 @@ def test_without_emotion_pictures_networks_count_alike(crops, tmp_path, capsys):
     folder = run(crops(emotions=()), tmp_path / "nets", tmp_path)
     config = read_json(folder / "config.json")
     assert [member["weight"] for member in config["networks"]] == [0.5, 0.5]
-    assert config["validation"] is None
+    assert config["calibration"] == {"splits": ["train", "val"], "faces": 0}
     assert "no emotion pictures to calibrate on" in capsys.readouterr().err
 
 
@@ -187,16 +198,13 @@ def test_an_unknown_emotion_is_named(crops, nothing, tmp_path):
         ({"output": "logits"}, "has no output 'logits', but scores, shares"),
         ({"size": 25}, "does not run as bars.json says"),
         ({"mean": [1, 2, 3], "std": [1, 1, -1]}, "std must be above 0"),
-        ({"classes": [*JUMBLED, None]}, "gives 8 numbers a face, but its settings name 9 classes"),
+        ({"classes": [*JUMBLED, None]}, "gives (1, 8) for a face, but its settings name 9 classes"),
     ],
 )
 def test_settings_that_cannot_be_are_one_clear_line(tmp_path, crops, changes, message):
-    path = write_network(tmp_path / "nets" / "bars.onnx", **changes)
-    if "classes" in changes:
-        # The graph stays as it was.
-        write_network(path)
-        known = json.loads(path.with_suffix(".json").read_text())
-        path.with_suffix(".json").write_text(json.dumps(known | changes))
+    path = write_network(tmp_path / "nets" / "bars.onnx")
+    known = json.loads(path.with_suffix(".json").read_text())
+    path.with_suffix(".json").write_text(json.dumps(known | changes))
     with pytest.raises(InputError) as caught:
         run(crops(counts=(("val", 1),)), path, tmp_path)
     assert message in str(caught.value)
@@ -258,9 +266,9 @@ def test_answers_are_those_of_the_formula_whatever_the_batch(tmp_path):
     # The asymmetric part of a face must not matter.
     crops[:, 60:70, 24:60] += 30
     expected = (by_hand(crops) + by_hand(crops[:, :, ::-1])) / 2
-    assert np.exp(EmotionNetwork(free, settings)(crops)) == pytest.approx(expected * 2, rel=1e-4)
+    assert np.exp(EmotionNetwork(free, settings)(crops)) == pytest.approx(expected, rel=1e-4)
     fixed = write_network(tmp_path / "fixed.onnx", size=96, batch=2)
-    assert np.exp(EmotionNetwork(fixed, settings)(crops)) == pytest.approx(expected * 2, rel=1e-4)
+    assert np.exp(EmotionNetwork(fixed, settings)(crops)) == pytest.approx(expected, rel=1e-4)
     assert EmotionNetwork(free, settings)(crops[:0]).shape == (0, 7)
 
 
@@ -270,8 +278,8 @@ def test_probabilities_and_logits_say_the_same(tmp_path):
     found = []
     for logits in (False, True):
         path = write_network(tmp_path / f"{logits}.onnx", logits=logits)
-        found.append(EmotionNetwork(path, read_settings(path.with_suffix(".json")))(crops))
-    assert found[0] == pytest.approx(found[1], abs=1e-3)
+        found.append(np.exp(EmotionNetwork(path, read_settings(path.with_suffix(".json")))(crops)))
+    assert found[0] == pytest.approx(found[1], abs=1e-6)
 
 
 def test_a_panel_of_one_is_fitted_as_logistic_regression_fits_it():

@@ -137,7 +137,8 @@ class EmotionNetwork:
         image.
         """
         views = self.views(crops)
-        return np.asarray(np.logaddexp(self._log_probabilities(views), self._log_probabilities(views[:, :, ::-1])))
+        both = np.logaddexp(self._log_probabilities(views), self._log_probabilities(views[:, :, ::-1]))
+        return np.asarray(both - np.log(2))
 
     def views(self, crops: Pixels) -> Pixels:
         """What the network sees of each crop, before normalisation: uint8 (N, size, size, its channels)."""
@@ -174,15 +175,14 @@ class EmotionNetwork:
 
     def _try_out(self) -> None:
         """Run a blank face: the only way to know whether a graph with free axes fits its settings."""
-        blank = np.zeros((2, CROP_SIZE, CROP_SIZE, 3), np.uint8)
-        expected = (1, len(self.settings.classes))
+        blank = np.zeros((1, CROP_SIZE, CROP_SIZE, 3), np.uint8)
         try:
-            found = self._run(self.views(blank)[:1])
+            shape = self._run(self.views(blank)).shape
         except Exception as error:  # noqa: BLE001 - the runtime's own exceptions have no common class
             reason = " ".join(str(error).split())
             raise InputError(f"{self.path} does not run as {self.path.stem}.json says: {reason}") from None
-        if found.shape != expected:
-            raise InputError(f"{self.path} gives {found.shape} for one face, not {expected} as its settings say")
+        if shape != (1, named := len(self.settings.classes)):
+            raise InputError(f"{self.path} gives {shape} for a face, but its settings name {named} classes")
 
 
 @dataclass(frozen=True)
