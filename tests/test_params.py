@@ -10,8 +10,8 @@ import yaml
 from sightline.backbone.params import Backbone
 from sightline.birds.params import Birds
 from sightline.core.errors import InputError
-from sightline.memes.params import Memes
 from sightline.faces.params import Faces
+from sightline.memes.params import Memes
 from sightline.minerals.params import NONE, Minerals
 from sightline.params import Compute, Runtime, Section, load
 

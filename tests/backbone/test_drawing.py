@@ -1,36 +1,13 @@
-"""Drawn classes: pure functions of their numbers, siblings alike, and the thing where the pose puts it."""
-
-from pathlib import Path
+"""Drawn things: siblings alike, and the thing where the pose puts it."""
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from sightline.backbone import drawing
 from sightline.backbone.designs import SIBLINGS, SPRITE, Design, Part, design_class
-from sightline.backbone.drawing import draw_pack, draw_picture
+from sightline.backbone.drawing import draw_picture
 
 SIZE = 48
-
-
-def draw(folder: Path, pictures: int = 5, seed: int = 1, workers: int = 0):
-    return draw_pack(folder, 8, pictures, 0.3, SIZE, seed, workers)
-
-
-def test_a_picture_depends_on_the_seed_its_class_and_its_number_alone(tmp_path):
-    one, more = draw(tmp_path / "one"), draw(tmp_path / "more", pictures=6, workers=2)
-    by_class = [np.reshape(pack.images, (8, -1, SIZE, SIZE, 3)) for pack in (one, more)]
-    np.testing.assert_array_equal(by_class[1][:, :5], by_class[0])
-    other = draw(tmp_path / "other", pictures=4, seed=2)
-    assert all((a != b).any() for a, b in zip(one.images, other.images, strict=False))
-
-
-def test_a_pack_has_every_class_equally_often_in_both_splits(tmp_path):
-    pack = draw(tmp_path / "pack", pictures=5)
-    counts = pd.crosstab(pack.manifest["label"], pack.manifest["split"])
-    assert list(counts.index.astype(int)) == list(range(8))
-    assert (counts["train"] == 3).all()
-    assert (counts["val"] == 2).all()
 
 
 @pytest.mark.parametrize("number", range(40))
@@ -79,7 +56,7 @@ def test_a_canvas_lands_where_place_reach_and_turn_say():
     # Thing coordinates -1 to 1 onto 80 px; a quarter turn swaps the reaches: x 0 to 0.5, y -1 to 0.
     pose = np.array([[40.0, 0, 40], [0, 40, 40], [0, 0, 1]])
     picture = np.zeros((80, 80, 3), np.float32)
-    drawing._lay(picture, part, pose @ drawing._placed(part, 0.0), np.zeros(2))
+    drawing.lay(picture, part, pose @ drawing.placed(part, 0.0), np.zeros(2))
     rows, columns = np.nonzero(picture[..., 0] > 0.5)
     assert (columns.min(), columns.max() + 1) == pytest.approx((40, 60), abs=1)
     assert (rows.min(), rows.max() + 1) == pytest.approx((0, 40), abs=1)
@@ -90,7 +67,7 @@ def test_what_lies_outside_of_the_picture_is_left_out():
     part = design_class(1, 0).parts[0]
     picture = np.zeros((SIZE, SIZE, 3), np.float32)
     away = np.array([[1.0, 0, 500], [0, 1, -500], [0, 0, 1]])
-    drawing._lay(picture, part, away, np.zeros(2))
+    drawing.lay(picture, part, away, np.zeros(2))
     assert not picture.any()
 
 

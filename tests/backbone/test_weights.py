@@ -15,7 +15,7 @@ import torch.nn.functional as F
 import yaml
 from safetensors.torch import load_file, save, save_file
 
-from sightline.backbone.drawing import draw_pack
+from sightline.backbone.lesson import Kinds, draw_pack
 from sightline.backbone.params import Network, Procedural
 from sightline.backbone.weights import bring_in, main
 from sightline.core.augment import MEAN, STD
@@ -26,7 +26,8 @@ from sightline.params import Augment, Compute
 COMPUTE = Compute(threads=1, accelerator="cpu", precision="32-true")
 SMALL = {"channels": [8, 16, 32, 64], "stem_width": 8}
 PROCEDURAL = Procedural(
-    classes=32,
+    things=24,
+    worlds=8,
     pictures=24,
     val_share=0.1,
     size=48,
@@ -203,7 +204,7 @@ def recall_at_1(features: torch.Tensor, labels: np.ndarray) -> float:
 
 def test_a_pretrained_network_knows_classes_that_it_never_saw(pretrained: Path, here: Path) -> None:
     """Much better than an untrained one, on classes of another seed; a real pretraining is twenty times as long."""
-    pack = draw_pack(here / "held", 48, 8, 0.5, 48, 77, 0)
+    pack = draw_pack(here / "held", Kinds(48, 0), 8, 0.5, 48, 77, 0)
     labels = pack.manifest["label"].to_numpy()
     images = torch.from_numpy(np.array(pack.images))
     found = {}
@@ -221,7 +222,7 @@ def test_pretraining_leaves_its_history_and_a_sheet_and_nothing_else(pretrained:
 
 
 def test_pretraining_gives_the_same_bytes_again_whatever_the_workers() -> None:
-    short = PROCEDURAL.model_copy(update={"classes": 8, "pictures": 8, "epochs": 2, "batch_size": 8})
+    short = PROCEDURAL.model_copy(update={"things": 4, "worlds": 4, "pictures": 8, "epochs": 2, "batch_size": 8})
     first = run(network("procedural"), "first", procedural=short)
     again = run(network("procedural"), "again", procedural=short, workers=2)
     assert content(first) == content(again)

@@ -24,7 +24,9 @@ def sample_set(seed: int, groups: int, classes: int) -> tuple[NDArray[np.int64],
     seed=st.integers(0, 1000),
     groups=st.integers(60, 200),
     classes=st.integers(1, 5),
-    fractions=st.sampled_from([(0.2, 0.2), (0.1, 0.2), (0.25, 0.25), (0.15, 0.15), (0.5, 0.2)]),
+    fractions=st.sampled_from(
+        [(0.2, 0.2), (0.1, 0.2), (0.25, 0.25), (0.15, 0.15), (0.5, 0.2), (0.15, 0.7), (0.05, 0.4)]
+    ),
 )
 def test_groups_stay_whole_and_fractions_are_met(
     seed: int, groups: int, classes: int, fractions: tuple[float, float]
@@ -96,3 +98,10 @@ def test_a_split_digest_knows_who_is_where_and_no_order() -> None:
     assert digest != split_digest(["val", "test"], ["a", "b"])
     with pytest.raises(ValueError, match="shorter"):
         split_digest(["val", "test"], ["a"])
+
+
+def test_small_classes_are_in_every_split_though_no_fraction_is_met() -> None:
+    labels = np.repeat(["a", "b"], 4)
+    split = assign_splits(labels, np.arange(8), val_fraction=0.3, test_fraction=0.3, seed=0)
+    for label in ("a", "b"):
+        assert set(split[labels == label]) == set(SPLITS)

@@ -19,7 +19,7 @@ from sightline.faces.crowds import Member, draw_group
 from sightline.faces.detect import BOX, LANDMARKS, find_faces
 from sightline.faces.heads import Person, make_person
 from sightline.faces.params import EMOTIONS, Detect, Emotion, Identity, Network
-from sightline.faces.portraits import draw_portrait, draw_someone
+from sightline.faces.portraits import draw_portrait
 
 NETWORK = Network(
     width=8,
@@ -105,7 +105,7 @@ def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for member, face in zip(members, faces, strict=True):
         raw.box("groups/1.png", face.box_xyxy, member.name or "", member.name == "ben", member.emotion)
     for number, emotion in enumerate(EMOTIONS * 4):
-        image = draw_someone(rng, emotion, 0.6, (100, 101)).image
+        image = draw_portrait(rng, make_person(rng), emotion, 0.6, (100, 101), close=1.0).image
         grey = cv2.resize(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), (48, 48), interpolation=cv2.INTER_AREA)
         raw.add(f"emotion/{emotion}/{number}.png", np.repeat(grey[..., None], 3, 2), "emotion", "", emotion, "votes")
     return raw.write()

@@ -20,9 +20,7 @@ from sightline.faces.params import EMOTIONS, Emotion, Network
 from sightline.params import Augment, Compute
 
 COMPUTE = Compute(threads=1, accelerator="cpu", precision="32-true")
-AUGMENT = Augment(
-    crop_area=(0.9, 1.0), aspect=1.0, rotate=0, flip=0.5, brightness=0, contrast=0, saturation=0, hue=0
-)
+AUGMENT = Augment(crop_area=(0.9, 1.0), aspect=1.0, rotate=0, flip=0.5, brightness=0, contrast=0, saturation=0, hue=0)
 NETWORK = Network(
     width=8, epochs=10, batch_size=16, lr=0.01, weight_decay=0.01, warmup_epochs=1, label_smoothing=0.0, ema_decay=0.9,
     mixup_alpha=0.0,
@@ -173,7 +171,7 @@ def test_without_emotion_pictures_networks_count_alike(crops, tmp_path, capsys):
 def test_an_emotion_without_pictures_is_named(crops, nothing, tmp_path):
     with pytest.raises(InputError, match="no picture of fear in split 'train'"):
         run(crops(emotions=EMOTIONS[:-1]), nothing, tmp_path)
-    with pytest.raises(InputError, match="no picture of neutral, happiness, .* in split 'val'"):
+    with pytest.raises(InputError, match=r"no picture of neutral, happiness, .* in split 'val'"):
         run(crops(counts=(("train", 2),)), nothing, tmp_path)
     assert not (tmp_path / "emotion").exists()
 

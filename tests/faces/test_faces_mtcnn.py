@@ -19,7 +19,7 @@ from sightline.faces.crowds import Member, draw_group
 from sightline.faces.heads import make_person
 from sightline.faces.mtcnn import Detections, Detector
 from sightline.faces.mtcnn_graphs import export_detector, pretrained_graphs
-from sightline.faces.portraits import draw_someone
+from sightline.faces.portraits import draw_portrait
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,8 @@ def group() -> Pixels:
 
 @pytest.fixture(scope="module")
 def portrait() -> Pixels:
-    return draw_someone(np.random.default_rng(4), "neutral", 0.5, (200, 201)).image
+    rng = np.random.default_rng(4)
+    return draw_portrait(rng, make_person(rng), "neutral", 0.5, (200, 201), close=1.0).image
 
 
 def assert_same(found: Detections, other: Detections, pixels: float = 0.01) -> None:

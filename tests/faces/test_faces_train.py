@@ -17,7 +17,8 @@ from sightline.core.classifier import fit as fit_network
 from sightline.core.errors import InputError
 from sightline.core.packs import open_pack, write_pack
 from sightline.faces.gallery import load_gallery
-from sightline.faces.identity import METHODS, open_method
+from sightline.faces.identity import METHODS
+from sightline.faces.identity_network import open_trained
 from sightline.faces.params import Identity
 from sightline.faces.train import train
 from sightline.params import Augment, Compute
@@ -130,7 +131,7 @@ def test_methods_name_new_photos_and_thresholds_are_bound_to_their_split(folder:
     assert first["strangers"] == len(STRANGERS) * PHOTOS
     gallery = load_gallery(Path("identity/knn/gallery.safetensors"))
     faces = np.concatenate([looks(1, 1), looks(2, 1), looks(90, 1)])
-    knn, cnn = (open_method(Path("identity") / name) for name in ("knn", "cnn"))
+    knn, cnn = (open_trained(Path("identity") / name) for name in ("knn", "cnn"))
     assert knn.identify(faces, gallery)[0] == ["ben", "eve", None]
     _, similarity = cnn.identify(faces)
     assert ((similarity > 1 / 3) & (similarity <= 1)).all()
@@ -138,7 +139,7 @@ def test_methods_name_new_photos_and_thresholds_are_bound_to_their_split(folder:
     with pytest.raises(InputError, match="enrol its people anew"):
         knn.identify(faces, type(gallery)(gallery.vectors, gallery.names, gallery.digests, "another"))
     with pytest.raises(InputError, match="holds no method"):
-        open_method(Path("validation"))
+        open_trained(Path("validation"))
 
     write({name: ("gallery", "gallery", n) for n, name in enumerate(ENROLLED)} | {"tom": ("stranger", "val", 51)})
     run()
@@ -214,7 +215,7 @@ def test_a_pretrained_network_makes_the_third_method(folder: Path) -> None:
     Path("net.json").write_text('{"size": [112, 112], "colour": "RGB", "mean": 120, "std": 128}')
     run(Path("net.onnx"))
     assert {path.name for path in Path("identity").iterdir() if path.is_dir()} == set(METHODS)
-    method = open_method(Path("identity/embedding"))
+    method = open_trained(Path("identity/embedding"))
     gallery = load_gallery(Path("identity/embedding/gallery.safetensors"))
     assert gallery.vectors.shape == (len(ENROLLED) * PHOTOS, 147)
     assert method.identify(np.concatenate([looks(0, 1), looks(2, 1)]), gallery)[0] == ["ann", "eve"]

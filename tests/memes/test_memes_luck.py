@@ -14,7 +14,7 @@ from sightline.core.errors import InputError
 from sightline.core.files import read_json
 from sightline.core.packs import open_pack, write_pack
 from sightline.memes import luck
-from sightline.memes.network import MemeNet
+from sightline.memes.network import MemeNet, describe, on_backbone
 from sightline.memes.params import Luck
 from sightline.memes.permutation import ridge_answers, ridge_smoother, shuffle_test
 from sightline.memes.shortcuts import answer_by_traits, changes, file_traits
@@ -149,13 +149,17 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     about = {"architecture": "resnet10t", "arguments": {}, "size": 32, "mean": (0.5,) * 3, "std": (0.25,) * 3}
     save_backbone(folder / "backbone", network, {}, name="tiny", source="random", **about)
     (folder / "inference").mkdir()
-    frozen = luck._frozen(load_backbone(folder / "backbone"), np.array(pack.images))
+    frozen, _ = describe(on_backbone(load_backbone(folder / "backbone"), 2)[0], pack.images)
     np.save(folder / "inference/frozen_features.npy", frozen)
     return folder
 
 
-def colours(network: MemeNet, images: np.ndarray, batch_size: int) -> tuple[np.ndarray, np.ndarray]:
-    """A network that knows red from blue: class 0 is blue."""
+def colours(
+    network: MemeNet | None, images: np.ndarray, batch_size: int, *, mirror: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """In the place of the fine-tuned network one that knows red from blue: class 0 is blue."""
+    if network:
+        return describe(network, images, batch_size, mirror=mirror)
     mean = np.asarray(images, np.float32).mean((1, 2))
     return mean, np.stack([mean[:, 2] - mean[:, 0], mean[:, 0] - mean[:, 2]], axis=1)
 
@@ -166,6 +170,7 @@ def run(project: Path, out: Path, monkeypatch: pytest.MonkeyPatch) -> dict:
     luck.probe_luck(
         *(project / "samples", project / "inference", project / "network", project / "backbone"),
         *(SETTINGS, 200, out / "luck", out / "luck.json", out / "curve.csv"),
+        mirror=False,
     )
     return read_json(out / "luck.json")
 

@@ -39,6 +39,16 @@ def test_features_are_those_of_the_backbone_with_its_own_normalisation(backbone:
     np.testing.assert_allclose(logits, expected @ weight.T + bias, rtol=1e-4, atol=1e-5)
 
 
+def test_mirrored_views_are_averaged(backbone: Backbone) -> None:
+    network, _ = on_backbone(backbone, 3)
+    images = pictures(5)
+    mirrored = images[:, :, ::-1]
+    found = describe(network, images, batch_size=2, mirror=True)
+    expected = zip(describe(network, images), describe(network, mirrored), strict=True)
+    for both, (one, other) in zip(found, expected, strict=True):
+        np.testing.assert_allclose(both, (one + other) / 2, rtol=1e-4, atol=1e-5)
+
+
 def test_no_pictures_give_no_features(backbone: Backbone) -> None:
     features, logits = describe(on_backbone(backbone, 3)[0], pictures(0))
     assert (features.shape, logits.shape) == ((0, 16), (0, 3))

@@ -34,6 +34,8 @@ SETTINGS = Train.model_validate(
         "lr": 0.002,
         "layer_decay": 0.5,
         "frozen_stages": 0,
+        "head_factor": 1.0,
+        "blend": 1.0,
         "weight_decay": 0.05,
         "warmup_epochs": 1,
         "label_smoothing": 0.05,
@@ -241,6 +243,30 @@ def test_rates_shrink_from_the_head_to_the_picture(folder: Path) -> None:
         "layer4": 0.5,
     }
     assert factor("head.weight") == factor("head.bias") == 1
+
+
+def test_a_head_with_a_small_rate_stays_near_the_probe(folder: Path) -> None:
+    moved = []
+    for factor in (1.0, 0.01):
+        run(SETTINGS.model_copy(update={"head_factor": factor}))
+        weight = load_probe(Path("network/probe"))[0].as_linear()[0]
+        head = load_network(Path("network/finetuned"))[0].head.weight.detach().numpy()
+        moved.append(np.abs(head - weight).max())
+    assert 0 < moved[1] < moved[0] / 10
+
+
+def test_the_network_is_kept_that_lies_between_the_probe_and_the_trained_one(folder: Path) -> None:
+    images = open_pack(Path("samples")).images
+    found = {}
+    for blend in (0.0, 0.5, 1.0):
+        run(SETTINGS.model_copy(update={"blend": blend}))
+        found[blend] = load_network(Path("network/finetuned"))[0]
+    probe = load_probe(Path("network/probe"))[0]
+    features, logits = describe(found[0.0], images)
+    np.testing.assert_allclose(logits, probe.logits(features), rtol=1e-3, atol=1e-3)
+    start, middle, end = (network.backbone.model.get_parameter("layer4.0.conv1.weight") for network in found.values())
+    assert not torch.equal(start, end)
+    torch.testing.assert_close(middle, (start + end) / 2)
 
 
 def test_frozen_stages_keep_weights_and_statistics_and_the_others_learn(folder: Path) -> None:

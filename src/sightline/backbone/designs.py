@@ -41,10 +41,14 @@ class Part:
 
 @dataclass(frozen=True)
 class Design:
-    """A drawn class: its parts from back to front, and the box (left, top, right, bottom) that they fill."""
+    """A drawn class: its parts from back to front, and the box (left, top, right, bottom) that they fill.
+
+    ``traits`` are words for what it has in common with other classes: layout, shapes, patterns, colours, family.
+    """
 
     parts: tuple[Part, ...]
     bounds: tuple[float, float, float, float]
+    traits: tuple[str, ...] = ()
 
 
 def design_class(seed: int, number: int) -> Design:
@@ -55,20 +59,28 @@ def design_class(seed: int, number: int) -> Design:
     """
     family, sibling = divmod(number, SIBLINGS)
     rng = np.random.default_rng((seed, 0, family))
-    palette = _palette(rng)
+    palette = draw_palette(rng)
     layout = LAYOUTS[rng.choice(len(LAYOUTS), p=LAYOUT_SHARES)]
     plans = layout(rng)
     change = np.random.default_rng((seed, 1, family, sibling))
     for _ in range(int(change.integers(1, 3)) if sibling else 0):
         palette, plans = _change(change, palette, plans)
-    parts = tuple(_make(np.random.default_rng((seed, 2, plan.key)), plan, palette) for plan in plans)
+    traits = {f"thing {family}", f"layout {layout.__name__}"}
+    for plan in plans:
+        traits |= {f"shape {plan.shape}", f"pattern {plan.pattern}", f"colour {name_colour(palette[plan.colours[0]])}"}
+    return make_design(plans, palette, seed, tuple(sorted(traits)))
+
+
+def make_design(plans: "Plans", palette: Array, seed: int, traits: tuple[str, ...] = ()) -> Design:
+    """Paint the parts; what their plans leave open comes from ``seed`` and the plans' keys."""
+    parts = tuple(_paint(np.random.default_rng((seed, 2, plan.key)), plan, palette) for plan in plans)
     corners = np.array([_extent(part) for part in parts])
     left, top = corners[:, :2].min(0).tolist()
     right, bottom = corners[:, 2:].max(0).tolist()
-    return Design(parts, (left, top, right, bottom))
+    return Design(parts, (left, top, right, bottom), traits)
 
 
-class _Plan(NamedTuple):
+class Plan(NamedTuple):
     """What is decided of a part before it is painted; ``key`` seeds the rest, so that siblings share it."""
 
     key: int
@@ -81,10 +93,10 @@ class _Plan(NamedTuple):
     swing: float
 
 
-Plans = list[_Plan]
+Plans = list[Plan]
 
 
-def _palette(rng: np.random.Generator) -> Array:
+def draw_palette(rng: np.random.Generator) -> Array:
     """Seven colours, linear RGB: earth and grey as often as bright ones, black and white among them."""
     hue = rng.random() + np.cumsum(rng.choice([0.03, 0.1, 0.33, 0.5], 7))
     saturation = np.where(rng.random(7) < 0.5, rng.uniform(0, 0.4, 7), rng.uniform(0.4, 1, 7))
@@ -100,35 +112,48 @@ def _from_hsv(hue: Array, saturation: Array, value: Array) -> Array:
     return np.asarray(coded**2.2, np.float32)
 
 
-def _creature(rng: np.random.Generator) -> Plans:
+def name_colour(colour: Array) -> str:
+    """One of 14 words for a colour (3,), linear RGB: what people would call the same."""
+    coded = np.asarray(colour, np.float64) ** (1 / 2.2)
+    value, chroma = float(coded.max()), float(coded.max() - coded.min())
+    if chroma < 0.25 * value or value < 0.15:
+        return f"grey {min(int(value * 4), 3)}"
+    red, green, blue = (coded / value).tolist()
+    hue = np.degrees(np.arctan2(3**0.5 * (green - blue), 2 * red - green - blue)) % 360
+    return f"hue {int((hue + 36) % 360 // 72)} {'dark' if value < 0.5 else 'bright'}"
+
+
+def creature(rng: np.random.Generator) -> Plans:
     """A body with a head, a tail, limbs, and marks on them."""
     width, height = rng.uniform(0.6, 1), rng.uniform(0.3, 0.7)
     lean = abs(rng.normal(0, 0.35))
     head = rng.uniform(0.22, 0.45)
     at = np.array([width * rng.uniform(0.75, 1.1), -height * rng.uniform(0.1, 1.1)])
     plans = [
-        _plan(rng, ("blob", "drop", "polygon"), (-width * 1.25, height * rng.normal(0, 0.4)), (0.5, 0.22), 0.3, 0.15),
-        _plan(rng, ("ellipse", "blob", "drop"), (0, 0), (width, height), lean, 0.05),
-        _plan(rng, ("ellipse", "ellipse", "blob"), tuple(at), (head, head * rng.uniform(0.75, 1.1)), 0.2, 0.15),
+        plan_part(
+            rng, ("blob", "drop", "polygon"), (-width * 1.25, height * rng.normal(0, 0.4)), (0.5, 0.22), 0.3, 0.15
+        ),
+        plan_part(rng, ("ellipse", "blob", "drop"), (0, 0), (width, height), lean, 0.05),
+        plan_part(rng, ("ellipse", "ellipse", "blob"), tuple(at), (head, head * rng.uniform(0.75, 1.1)), 0.2, 0.15),
     ]
     limbs = ("drop", "blob", "stroke", "polygon")
-    plans += [_plan(rng, limbs, _near(rng, width, height), (0.5, 0.3), 0.8, 0.2) for _ in range(rng.integers(0, 3))]
+    plans += [plan_part(rng, limbs, _near(rng, width, height), (0.5, 0.3), 0.8, 0.2) for _ in range(rng.integers(0, 3))]
     beak = at + head * np.array([1.0, rng.uniform(-0.2, 0.5)])
-    plans.append(_plan(rng, ("drop", "triangle", "stroke"), tuple(beak), (0.26, 0.12), 0.3, 0.1))
+    plans.append(plan_part(rng, ("drop", "triangle", "stroke"), tuple(beak), (0.26, 0.12), 0.3, 0.1))
     eye = at + head * rng.uniform(-0.2, 0.4, 2)
-    plans.append(_plan(rng, ("ellipse",), tuple(eye), (head * 0.25, head * 0.25), 0, 0)._replace(pattern="rings"))
+    plans.append(plan_part(rng, ("ellipse",), tuple(eye), (head * 0.25, head * 0.25), 0, 0)._replace(pattern="rings"))
     plans += [_mark(rng, width, height) for _ in range(rng.integers(1, 4))]
     for _ in range(rng.integers(0, 3)):
         leg = (rng.uniform(-0.5, 0.5) * width, height * 1.1)
-        plans.insert(0, _plan(rng, ("stroke", "line"), leg, (0.15, 0.4), 0.4, 0.2))
+        plans.insert(0, plan_part(rng, ("stroke", "line"), leg, (0.15, 0.4), 0.4, 0.2))
     return plans
 
 
-def _emblem(rng: np.random.Generator) -> Plans:
+def emblem(rng: np.random.Generator) -> Plans:
     """One large shape and marks that sit upon it, some of them in rings."""
-    plans = [_plan(rng, ("polygon", "star", "blob", "ellipse"), (0, 0), (1, rng.uniform(0.6, 1)), 3, 0.05)]
+    plans = [plan_part(rng, ("polygon", "star", "blob", "ellipse"), (0, 0), (1, rng.uniform(0.6, 1)), 3, 0.05)]
     for _ in range(rng.integers(1, 4)):
-        mark = _plan(rng, MARKS, (0, 0), (0.4, 0.4), 3, 0.05)
+        mark = plan_part(rng, MARKS, (0, 0), (0.4, 0.4), 3, 0.05)
         count, radius = int(rng.choice([1, 2, 3, 5])), rng.uniform(0.3, 0.75)
         for position in range(count):
             turn = 2 * np.pi * position / count + mark.turn
@@ -139,11 +164,11 @@ def _emblem(rng: np.random.Generator) -> Plans:
 
 def _face(rng: np.random.Generator) -> Plans:
     """Pairs to the left and right of a middle line, and single marks upon it."""
-    plans = [_plan(rng, ("ellipse", "blob"), (0, 0), (rng.uniform(0.65, 0.9), 1), 0, 0.03)]
+    plans = [plan_part(rng, ("ellipse", "blob"), (0, 0), (rng.uniform(0.65, 0.9), 1), 0, 0.03)]
     if rng.random() < 0.7:
-        plans.append(_plan(rng, ("ellipse", "blob", "star"), (0, -0.65), (0.8, 0.4), 0.1, 0.05))
+        plans.append(plan_part(rng, ("ellipse", "blob", "star"), (0, -0.65), (0.8, 0.4), 0.1, 0.05))
     for y in np.sort(rng.uniform(-0.5, 0.6, int(rng.integers(2, 5)))):
-        mark = _plan(rng, MARKS, (rng.uniform(0.25, 0.5), y), (0.24, 0.16), 0.3, 0.08)
+        mark = plan_part(rng, MARKS, (rng.uniform(0.25, 0.5), y), (0.24, 0.16), 0.3, 0.08)
         if rng.random() < 0.6:
             plans += [mark, mark._replace(place=(-mark.place[0], y), turn=-mark.turn)]
         else:
@@ -151,28 +176,32 @@ def _face(rng: np.random.Generator) -> Plans:
     return plans
 
 
-def _writing(rng: np.random.Generator) -> Plans:
+def writing(rng: np.random.Generator) -> Plans:
     """A few strokes' characters in a row, on a plate or on nothing."""
-    plans = [_plan(rng, ("polygon", "ellipse", "square"), (0, 0), (1.2, 0.6), 0, 0.02)] if rng.random() < 0.6 else []
+    plans = (
+        [plan_part(rng, ("polygon", "ellipse", "square"), (0, 0), (1.2, 0.6), 0, 0.02)] if rng.random() < 0.6 else []
+    )
     ink = tuple(rng.integers(0, 7, 2).tolist())
     count = int(rng.integers(3, 6))
     for position in range(count):
         place = ((position - (count - 1) / 2) * 1.9 / count, rng.normal(0, 0.05))
-        letter = _plan(rng, ("stroke", "stroke", "line"), place, (0.85 / count, 0.4), 0.1, 0.05)
+        letter = plan_part(rng, ("stroke", "stroke", "line"), place, (0.85 / count, 0.4), 0.1, 0.05)
         plans.append(letter._replace(colours=(ink[0], ink[1]), pattern="plain"))
     return plans
 
 
 def _stuff(rng: np.random.Generator) -> Plans:
     """Hardly any outline: a texture that is the thing, sometimes with a second one beside it."""
-    plans = [_plan(rng, ("square", "blob"), (0, 0), (1.2, 1.2), 3, 0.1)._replace(pattern=_pattern(rng, plain=False))]
+    plans = [
+        plan_part(rng, ("square", "blob"), (0, 0), (1.2, 1.2), 3, 0.1)._replace(pattern=_pattern(rng, plain=False))
+    ]
     if rng.random() < 0.5:
-        second = _plan(rng, ("blob", "square"), (0.5, rng.normal(0, 0.3)), (0.8, 1.2), 3, 0.1)
+        second = plan_part(rng, ("blob", "square"), (0.5, rng.normal(0, 0.3)), (0.8, 1.2), 3, 0.1)
         plans.append(second._replace(pattern=_pattern(rng, plain=False)))
     return plans
 
 
-LAYOUTS: tuple[Callable[[np.random.Generator], Plans], ...] = (_creature, _emblem, _face, _writing, _stuff)
+LAYOUTS: tuple[Callable[[np.random.Generator], Plans], ...] = (creature, emblem, _face, writing, _stuff)
 LAYOUT_SHARES = (0.5, 0.17, 0.13, 0.06, 0.14)
 MARKS = ("ellipse", "blob", "drop", "polygon", "star", "stroke", "line", "triangle")
 
@@ -181,25 +210,25 @@ def _near(rng: np.random.Generator, width: float, height: float) -> tuple[float,
     return float(rng.uniform(-0.6, 0.6) * width), float(rng.uniform(-0.5, 0.8) * height)
 
 
-def _mark(rng: np.random.Generator, width: float, height: float) -> _Plan:
+def _mark(rng: np.random.Generator, width: float, height: float) -> Plan:
     size = rng.uniform(0.12, 0.4)
     place = _near(rng, width, height)
-    return _plan(rng, MARKS, place, (size, size * rng.uniform(0.3, 1)), 0.6, 0.1)
+    return plan_part(rng, MARKS, place, (size, size * rng.uniform(0.3, 1)), 0.6, 0.1)
 
 
-def _plan(
+def plan_part(
     rng: np.random.Generator,
     shapes: tuple[str, ...],
     place: tuple[float, ...],
     reach: tuple[float, float],
     turn: float,
     swing: float,
-) -> _Plan:
+) -> Plan:
     """A part with a shape from ``shapes``; ``reach`` varies a little and ``turn`` within ``turn`` to either side."""
     first, second = rng.choice(7, 2, replace=False).tolist()
     width, height = (np.array(reach) * rng.uniform(0.8, 1.25, 2)).tolist()
     x, y = place
-    return _Plan(
+    return Plan(
         key=int(rng.integers(2**31)),
         shape=str(rng.choice(shapes)),
         pattern=_pattern(rng, plain=True),
@@ -222,7 +251,7 @@ def _change(rng: np.random.Generator, palette: Array, plans: Plans) -> tuple[Arr
     kind = rng.choice(["colour", "part colours", "pattern", "size", "mark"], p=[0.3, 0.25, 0.2, 0.1, 0.15])
     if kind == "colour":
         palette = palette.copy()
-        palette[plans[which].colours[0]] = _palette(rng)[0]
+        palette[plans[which].colours[0]] = draw_palette(rng)[0]
     elif kind == "part colours":
         first, second = rng.choice(7, 2, replace=False).tolist()
         plans[which] = plans[which]._replace(colours=(first, second))
@@ -237,7 +266,7 @@ def _change(rng: np.random.Generator, palette: Array, plans: Plans) -> tuple[Arr
     return palette, plans
 
 
-def _make(rng: np.random.Generator, plan: _Plan, palette: Array) -> Part:
+def _paint(rng: np.random.Generator, plan: Plan, palette: Array) -> Part:
     outline = SHAPES[plan.shape](rng)
     canvas = np.zeros((SPRITE * 2, SPRITE * 2), np.uint8)
     points = np.round((outline * 0.94 + 1) * SPRITE * 16).astype(np.int32)

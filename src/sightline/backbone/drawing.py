@@ -1,37 +1,11 @@
-"""Pictures of the drawn classes: the same thing in other poses, places, lights, in front of other things."""
-
-from collections.abc import Iterator
-from functools import lru_cache, partial
-from pathlib import Path
+"""Pictures of the drawn things: the same thing in other poses, places, lights, in front of other things."""
 
 import cv2
 import numpy as np
 
-from sightline.backbone.designs import SPRITE, Design, Part, design_class
+from sightline.backbone.designs import SPRITE, Design, Part
 from sightline.core.images import Pixels
-from sightline.core.packs import Pack, Row, write_pack
-from sightline.core.parallel import map_ordered
-from sightline.core.progress import progress
 from sightline.core.rendering import Array, fractal, mix, photograph, ramp
-
-
-def draw_pack(folder: Path, classes: int, pictures: int, val_share: float, size: int, seed: int, workers: int) -> Pack:
-    """Draw ``pictures`` pictures of each of ``classes`` classes into a pack: split 'train' or 'val', and label.
-
-    Class after class; picture k of class c depends on ``seed``, ``size``, c and k alone. The last ``val_share`` of the
-    pictures of each class are those of 'val'.
-    """
-    total = classes * pictures
-    first_val = pictures - max(1, round(pictures * val_share))
-    draw = partial(_draw_one, seed, size)
-
-    def pieces() -> Iterator[tuple[Pixels, list[Row]]]:
-        numbers = [divmod(row, pictures) for row in range(total)]
-        with progress(map_ordered(draw, numbers, workers), "drawing", total, "picture") as bar:
-            for (label, index), picture in zip(numbers, bar, strict=True):
-                yield picture[None], [{"split": "val" if index >= first_val else "train", "label": label}]
-
-    return write_pack(folder, size, pieces())
 
 
 def draw_picture(design: Design, rng: np.random.Generator, size: int) -> Pixels:
@@ -42,20 +16,11 @@ def draw_picture(design: Design, rng: np.random.Generator, size: int) -> Pixels:
     if rng.random() < 0.4:
         _cast_shadow(rng, picture, design, pose)
     for part in design.parts:
-        _lay(picture, part, pose @ _placed(part, rng.normal(0, part.swing)), light)
+        lay(picture, part, pose @ placed(part, rng.normal(0, part.swing)), light)
     for _ in range(rng.choice([0, 1, 2, 3], p=[0.7, 0.15, 0.1, 0.05])):
         _hide_part(rng, picture)
     _light(rng, picture)
-    return _recode(rng, photograph(rng, picture))
-
-
-def _draw_one(seed: int, size: int, number: tuple[int, int]) -> Pixels:
-    label, index = number
-    return draw_picture(_design(seed, label), np.random.default_rng((seed, 3, label, index)), size)
-
-
-# A design takes half a megabyte and a few milliseconds, and the pictures of a class come one after the other.
-_design = lru_cache(maxsize=64)(design_class)
+    return recode(rng, photograph(rng, picture))
 
 
 def _pose(rng: np.random.Generator, design: Design, size: int) -> Array:
@@ -79,8 +44,8 @@ def _pose(rng: np.random.Generator, design: Design, size: int) -> Array:
     return pose
 
 
-def _placed(part: Part, swing: float) -> Array:
-    """From a part's canvas in pixels to the thing's coordinates, (3, 3)."""
+def placed(part: Part, swing: float) -> Array:
+    """Where a part sits: from a part's canvas in pixels to the thing's coordinates, (3, 3)."""
     cos, sin = np.cos(part.turn + swing), np.sin(part.turn + swing)
     (x, y), (width, height) = part.place, part.reach
     unit = 2 / SPRITE
@@ -93,7 +58,11 @@ def _placed(part: Part, swing: float) -> Array:
     )
 
 
-def _lay(picture: Array, part: Part, onto: Array, light: Array) -> None:
+def lay(picture: Array, part: Part, onto: Array, light: Array) -> None:
+    """Blend a part into a picture (S, S, 3), or one with alpha (S, S, 4); ``onto`` (3, 3) takes its canvas to pixels.
+
+    ``light`` (2,) is how the surface that leans to the right or down is lit: 0 is even light.
+    """
     shade = np.clip(1 + part.slope @ light.astype(np.float32), 0.25, 2.2)
     sprite = np.dstack([part.colour * (shade * part.alpha)[..., None], part.alpha])
     view, shift = _window(onto, picture.shape[0])
@@ -102,7 +71,7 @@ def _lay(picture: Array, part: Part, onto: Array, light: Array) -> None:
     patch = picture[view]
     laid = cv2.warpAffine(sprite, (shift @ onto)[:2], patch.shape[1::-1], flags=cv2.INTER_LINEAR)
     patch *= 1 - laid[..., 3:]
-    patch += laid[..., :3]
+    patch += laid[..., : patch.shape[2]]
 
 
 def _window(onto: Array, size: int) -> tuple[tuple[slice, slice] | None, Array]:
@@ -123,7 +92,7 @@ def _cast_shadow(rng: np.random.Generator, picture: Array, design: Design, pose:
     offset[:2, 2] = rng.normal(0, 0.06, 2) * size
     cover = np.zeros((size, size), np.float32)
     for part in design.parts[:4]:
-        onto = (offset @ pose @ _placed(part, 0.0))[:2]
+        onto = (offset @ pose @ placed(part, 0.0))[:2]
         cover = np.maximum(cover, cv2.warpAffine(part.alpha, onto, (size, size), flags=cv2.INTER_LINEAR))
     soft = cv2.GaussianBlur(cover, (0, 0), size * rng.uniform(0.02, 0.08))
     picture *= 1 - rng.uniform(0.3, 0.7) * soft[..., None]
@@ -180,7 +149,7 @@ def _light(rng: np.random.Generator, picture: Array) -> None:
         picture[...] = mix(picture, np.full(3, 0.7 * picture.mean() + 0.2, np.float32), np.full((size, size), haze))
 
 
-def _recode(rng: np.random.Generator, image: Pixels) -> Pixels:
+def recode(rng: np.random.Generator, image: Pixels) -> Pixels:
     """Through a JPEG of some quality, as most photos have come."""
     coded = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(40, 98))])[1]
     return np.asarray(cv2.imdecode(coded, cv2.IMREAD_COLOR), np.uint8)

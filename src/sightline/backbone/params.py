@@ -1,9 +1,9 @@
 """The ``backbone`` section of params.yaml."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from sightline.params import Augment, Count, Fraction, Section
 
@@ -33,10 +33,12 @@ class Network(Section):
 class Procedural(Section):
     """The drawn pictures, and how a network is trained to tell their classes apart.
 
-    ``scale`` is the factor of the cosines that are its logits.
+    ``things`` and ``worlds`` are the numbers of classes of the two kinds: the same object in every picture, and the
+    same style. ``scale`` is the factor of the cosines that are the network's logits.
     """
 
-    classes: Annotated[int, Field(ge=8)]
+    things: Annotated[int, Field(ge=0)]
+    worlds: Annotated[int, Field(ge=0)]
     pictures: Annotated[int, Field(ge=4)]
     val_share: Fraction
     size: SIDE
@@ -50,6 +52,17 @@ class Procedural(Section):
     ema_decay: float = Field(ge=0, lt=1)
     scale: float = Field(gt=0)
     augment: Augment
+
+    @property
+    def classes(self) -> int:
+        """How many classes there are in all."""
+        return self.things + self.worlds
+
+    @model_validator(mode="after")
+    def _enough(self) -> Self:
+        if self.classes < 8:
+            raise ValueError(f"things and worlds: {self.classes} classes are too few to learn from, 8 are the least")
+        return self
 
 
 class Backbone(Section):

@@ -4,12 +4,15 @@ import hashlib
 import json
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
+from safetensors.numpy import save
 
 
 @contextmanager
@@ -61,6 +64,16 @@ def write_csv(path: Path, table: pd.DataFrame) -> None:
     """Write a table without its index; floats with nine significant digits, which bring a float32 back exactly."""
     with replacing(path) as part:
         table.to_csv(part, index=False, float_format="%.9g", lineterminator="\n")
+
+
+def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
+    """Write arrays by name; :func:`safetensors.numpy.load_file` reads them.
+
+    Raises:
+        OSError: no space is left, for one; safetensors' own writer hides the system's reason in an error of its own,
+            and leaves a file that only its owner can read.
+    """
+    path.write_bytes(save({name: np.ascontiguousarray(array) for name, array in arrays.items()}))
 
 
 def sha256(path: Path) -> str:

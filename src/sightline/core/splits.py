@@ -1,6 +1,8 @@
 """Share samples out among train, val and test by group, with the classes in proportion."""
 
 import warnings
+from fractions import Fraction
+from itertools import islice
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -18,7 +20,7 @@ def assign_splits(
     """Give each sample its split, (N,) of 'train', 'val', 'test'; a group is never divided.
 
     Samples are what is counted (boxes, say) and groups what must stay together (the source photo with its
-    near-duplicates). The fractions are met as nearly as one fold in ``round(1 / fraction)`` can, by scikit-learn's
+    near-duplicates). The fractions are met as nearly as whole folds of ten can, or of fewer, by scikit-learn's
     ``StratifiedGroupKFold``.
 
     Raises:
@@ -41,18 +43,26 @@ def held_out(labels: NDArray[np.generic], groups: NDArray[np.generic], fraction:
     Raises:
         InputError: there are fewer groups than folds of that size.
     """
-    folds = max(2, round(1 / fraction))
-    if (count := len(np.unique(groups))) < folds:
+    count, members = len(np.unique(groups)), int(np.unique(labels, return_counts=True)[1].max())
+    # No more folds than a class has members, but enough that neither side gets none.
+    most = max(min(MOST_FOLDS, count, members), round(1 / min(fraction, 1 - fraction)))
+    share = Fraction(fraction).limit_denominator(most)
+    folds = share.denominator
+    if count < folds:
         raise InputError(f"{count} independent photos cannot be split {folds} ways: more photos or larger fractions")
     splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
     with warnings.catch_warnings():
         # A class with fewer members than folds is allowed here; who needs it in every split checks that.
         warnings.filterwarnings("ignore", message="The least populated class")
-        _, chosen = next(splitter.split(np.zeros(len(labels)), labels, groups))
-    return np.asarray(chosen, dtype=np.int64)
+        parts = splitter.split(np.zeros(len(labels)), labels, groups)
+        chosen = [part for _, part in islice(parts, share.numerator)]
+    return np.sort(np.concatenate(chosen)).astype(np.int64)
 
 
 def split_digest(splits: ArrayLike, digests: ArrayLike) -> str:
     """SHA-256 of which picture (by its digest) is in which split: what a threshold chosen on one is bound to."""
     pairs = zip(np.asarray(splits), np.asarray(digests), strict=True)
     return sha256_of(*sorted(f"{split}:{digest}" for split, digest in pairs))
+
+
+MOST_FOLDS = 10

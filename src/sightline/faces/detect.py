@@ -24,7 +24,7 @@ from sightline.core.sheets import contact_sheet, write_png
 from sightline.core.splits import split_digest
 from sightline.faces.alignment import SIZE, TEMPLATE, align
 from sightline.faces.matching import match
-from sightline.faces.mtcnn import NOTHING, Detections, Detector
+from sightline.faces.mtcnn import NOTHING, POINTS, Detections, Detector
 from sightline.faces.params import Detect, Emotion, Faces, Identity
 from sightline.faces.people import share_out
 from sightline.params import Runtime, load
@@ -32,10 +32,7 @@ from sightline.params import Runtime, load
 Option = typer.Option()
 
 BOX = ["x1", "y1", "x2", "y2"]
-LANDMARKS = [
-    f"{part}_{axis}" for part in ("left_eye", "right_eye", "nose", "left_mouth", "right_mouth") for axis in ("x", "y")
-]
-"""Left is left in the picture."""
+LANDMARKS = [f"{point}_{axis}" for point in POINTS for axis in ("x", "y")]
 ONE_FACE, CUT = ("gallery", "stranger", "emotion"), ("gallery", "stranger", "group", "emotion")
 """Roles whose photos show one person, and roles whose faces are cut out."""
 SAME_FACE = 0.5

@@ -197,4 +197,4 @@ def _reasons(error: ValidationError) -> str:
     return "; ".join(f"'{'.'.join(map(str, issue['loc']))}': {issue['msg'].lower()}" for issue in issues)
 
 
-BATCH = 16
+BATCH = 4

@@ -86,11 +86,11 @@ def learn_emotions(
     with replacing_folder(out) as part:
         if given := find_networks(weights):
             networks = [_take_over(path, part, compute) for path in given]
-            unseen, curve = ("train", "val"), pd.DataFrame(columns=CURVE)
+            unseen, curve = ["train", "val"], pd.DataFrame(columns=CURVE)
         else:
             checkpoints = checkpoint_folder(pack_files(crops), settings, augmentation, compute)
             network, curve = _train(faces, settings, augmentation, compute, workers, checkpoints, history)
-            networks, unseen = [_export(network, faces, part, compute)], ("val",)
+            networks, unseen = [_export(network, faces, part, compute)], ["val"]
         write_csv(history, curve)
         known = {"task": "faces", "classes": EMOTIONS, **calibrate(networks, faces, unseen)}
         write_json(part / "config.json", known)
@@ -115,10 +115,11 @@ class EmotionFaces:
         names = pack.manifest["emotion"].where(chosen, "")
         if strange := sorted(set(names) - {*EMOTIONS, ""}):
             raise InputError(f"{folder}: emotion {', '.join(strange)} is none of {', '.join(EMOTIONS)}")
-        labels = names.map({name: number for number, name in enumerate(EMOTIONS)}).fillna(-1).astype(np.int64)
+        numbers = names.map({name: number for number, name in enumerate(EMOTIONS)}).fillna(-1)
+        labels = numbers.to_numpy().astype(np.int64)
         chosen &= labels >= 0
         manifest = pack.manifest.assign(split=pack.manifest["split"].where(chosen, ""))
-        return cls(Pack(pack.images, manifest), labels.to_numpy())
+        return cls(Pack(pack.images, manifest), labels)
 
     def check(self) -> None:
         """See that there is something to learn each emotion from, and to choose the best epoch by.
@@ -167,8 +168,7 @@ def calibrate(networks: Sequence[EmotionNetwork], faces: EmotionFaces, splits: S
             "split": _split_digest(faces),
             **_measure(combine(votes, weights, offsets), labels),
             "networks": {
-                network.path.name: _measure(np.exp(vote), labels)
-                for network, vote in zip(networks, votes, strict=True)
+                network.path.name: _measure(np.exp(vote), labels) for network, vote in zip(networks, votes, strict=True)
             },
         }
         say(f"emotions: calibrated on {len(rows)} faces, {rests_on['accuracy']:.3f} of them right")
@@ -193,10 +193,10 @@ def fit_panel(votes: FloatArray, labels: NDArray[np.integer[Any]]) -> tuple[Floa
     """Fit weights (S,) of at least 0 and offsets (7,) of :class:`~sightline.faces.feelings.Panel` to validation faces.
 
     They make the labels most likely, as temperature (Guo et al., ICML 2017) and bias-corrected scaling (Alexandari et
-    al., ICML 2020) do, with a Gaussian prior that pulls offsets to 0. It is a strong one, :data:`PRIOR`: how often each emotion
-    is met in the pictures that somebody collected says little about other faces. On FER2013 faces (20 random parts
-    of splits 'train' and 'val') 20 gave up 1.4 points on labels by ten votes against no offsets, and gained 9 points on
-    single labels; 2 gave up 2.6 and gained 13.
+    al., ICML 2020) do, with a Gaussian prior that pulls offsets to 0. It is a strong one, :data:`PRIOR`: how often each
+    emotion is met in the pictures that somebody collected says little about other faces. On FER2013 faces (20 random
+    parts of splits 'train' and 'val') 20 gave up 1.4 points on labels by ten votes against no offsets, and gained 9
+    points on single labels; 2 gave up 2.6 and gained 13.
 
     Args:
         votes: log-probabilities (S, N, 7) by S networks.
@@ -256,7 +256,7 @@ def _train(
     recipe = Recipe(
         seed=settings.seed,
         **settings.network.model_dump(exclude={"width"}),
-        crop_size=right - left,
+        crop_size=TRAIN_SIZE,
         class_shares=(1 / len(EMOTIONS),) * len(EMOTIONS),
         augmentation=Augmentation(**augmentation.model_dump()),
     )
@@ -278,5 +278,7 @@ def _export(network: EmotionNet, faces: EmotionFaces, folder: Path, compute: Com
 
 
 CURVE = ["epoch", "lr", "train_loss", "val_loss", "val_accuracy", "val_macro_f1"]
+# A multiple of 32 about as large as the window: the features lie on a grid that a smaller view would fill otherwise.
+TRAIN_SIZE = 96
 COMPARED = 64
 PRIOR, MOST = 20.0, 100.0

@@ -275,6 +275,8 @@ def _sigmoid(logits: Floats) -> Floats:
 
 NOTHING = Detections(np.empty((0, 4), np.float32), np.empty(0, np.float32), np.empty((0, 5, 2), np.float32))
 NAMES = ("pnet", "rnet", "onet")
+POINTS = ("left_eye", "right_eye", "nose", "left_mouth", "right_mouth")
+"""The landmarks in their order; left is left in the picture."""
 PNET_SCORE, RNET_SCORE = 0.6, 0.7
 PNET_LOGIT = math.log(PNET_SCORE / (1 - PNET_SCORE))
 CELL, STRIDE = 12, 2

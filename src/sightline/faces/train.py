@@ -32,7 +32,8 @@ from sightline.core.splits import split_digest
 from sightline.core.weights import write_weights
 from sightline.faces.embedding import deploy, read_settings
 from sightline.faces.gallery import Gallery, save_gallery
-from sightline.faces.identity import SIDE, IdentityNet, classify, load_network, views
+from sightline.faces.identity import SIDE, views
+from sightline.faces.identity_network import IdentityNet, classify, load_network
 from sightline.faces.neighbours import PIXELS, Numbers, Vectors, describe_pixels, leave_one_out, score_people
 from sightline.faces.openset import choose_threshold
 from sightline.faces.params import Faces, Identity
@@ -58,6 +59,7 @@ class Judged:
 
 def main(
     crops: Annotated[Path, Option],
+    weights: Annotated[Path, Option],
     out: Annotated[Path, Option],
     validation: Annotated[Path, Option],
     history: Annotated[Path, Option],
@@ -65,7 +67,6 @@ def main(
     """Read parameters, then :func:`train`."""
     faces = load("faces", Faces)
     compute, workers = load("compute", Compute), load("runtime", Runtime).workers
-    weights = faces.embedding.weights
     train(crops, weights, faces.identity, faces.augment, compute, workers, out, validation, history)
 
 

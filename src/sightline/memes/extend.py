@@ -439,7 +439,7 @@ def _table(figures: dict[_Key, dict[str, Figure]]) -> pd.DataFrame:
     rows = [
         {
             **key._asdict(),
-            **{f"{name}{end}": getattr(found[name], part) for name in FIGURES for end, part in ENDS.items()},
+            **{f"{name}{end}": found[name].as_dict()[part] for name in FIGURES for end, part in ENDS.items()},
         }
         for key, found in figures.items()
     ]

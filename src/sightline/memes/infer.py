@@ -1,6 +1,7 @@
 """Stage ``memes-infer``: describe every picture, choose how unknown ones are told, deploy, and predict."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -19,7 +20,6 @@ from sightline.core.compute import prepare
 from sightline.core.deploy import export_onnx
 from sightline.core.errors import InputError
 from sightline.core.files import replacing_folder, sha256, write_csv, write_json
-from sightline.core.images import Pixels
 from sightline.core.packs import Pack, open_pack
 from sightline.core.progress import say
 from sightline.core.splits import split_digest
@@ -78,7 +78,8 @@ def infer(
     frozen = probe_network(network / "probe", backbone, len(config["classes"]))
     known = _known(pack, config["classes"])
     networks = {"finetuned": finetuned, "frozen": frozen}
-    descriptions = {name: describe_views(each, pack.images, settings) for name, each in networks.items()}
+    look = partial(describe, images=pack.images, batch_size=settings.batch_size, mirror=settings.mirror)
+    descriptions = {name: Description(*look(each)) for name, each in networks.items()}
     val = pack.rows("val")
     if not len(val):
         raise InputError(f"{samples} has no pictures of split 'val': nothing can be chosen without them")
@@ -121,7 +122,7 @@ def infer(
             np.save(part / f"{name}_features.npy", description.features)
         np.save(part / "finetuned_logits.npy", descriptions["finetuned"].logits)
         np.save(part / "probe_logits.npy", descriptions["frozen"].logits)
-        np.save(part / "scratch_logits.npy", describe_views(scratch, pack.images, settings).logits)
+        np.save(part / "scratch_logits.npy", look(scratch)[1])
         write_csv(part / "scores.csv", pd.DataFrame({f"{t.space}_{t.scorer.name}": t.scores for t in trials}))
         shares = probabilities(descriptions[DECIDES].logits, temperature)
         write_csv(part / "predictions.csv", _predictions(pack, config["classes"], shares, chosen.scores, threshold))
@@ -150,16 +151,6 @@ class Deployed(nn.Module):
                 features = (features + network.features(views.flip(3))) / 2
             found += [features, network.head(features)]
         return tuple(found)
-
-
-def describe_views(network: MemeNet, images: Pixels, settings: Infer) -> Description:
-    """Features (N, D) and logits (N, K), float32, of pictures uint8 (N, S, S, 3) as :class:`Deployed` gives them."""
-    features, logits = describe(network, images, settings.batch_size)
-    if not settings.mirror:
-        return Description(features, logits)
-    mirrored, of_mirrored = describe(network, images[:, :, ::-1], settings.batch_size)
-    # The head is linear: the mean of the logits is the logits of the mean.
-    return Description((features + mirrored) / 2, (logits + of_mirrored) / 2)
 
 
 def probe_network(probe: Path, backbone: Path, num_classes: int) -> MemeNet:

@@ -12,7 +12,6 @@ from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
-import torch
 import typer
 from numpy.typing import NDArray
 from scipy.stats import binomtest
@@ -27,7 +26,7 @@ from sightline.core.intervals import Figure, FloatArray, Statistics, bootstrap
 from sightline.core.packs import Pack, open_pack
 from sightline.core.progress import progress, say
 from sightline.core.sheets import contact_sheet, write_png
-from sightline.memes.network import MemeNet, describe, load_network
+from sightline.memes.network import MemeNet, describe, load_network, on_backbone
 from sightline.memes.params import Luck, Memes
 from sightline.memes.permutation import ShuffleTest, ridge_answers, ridge_smoother, shuffle_test
 from sightline.memes.shortcuts import Change, answer_by_traits, changes, file_traits
@@ -48,7 +47,18 @@ def main(
     """Read parameters, then :func:`probe_luck`."""
     memes = load("memes", Memes)
     prepare(load("compute", Compute), memes.luck.seed)
-    probe_luck(samples, inference, network, backbone, memes.luck, memes.evaluate.resamples, out, figures, curve)
+    probe_luck(
+        samples,
+        inference,
+        network,
+        backbone,
+        memes.luck,
+        memes.evaluate.resamples,
+        out,
+        figures,
+        curve,
+        mirror=memes.infer.mirror,
+    )
 
 
 def probe_luck(
@@ -61,6 +71,8 @@ def probe_luck(
     out: Path,
     figures: Path,
     curve: Path,
+    *,
+    mirror: bool,
 ) -> None:
     """Write all figures to the file ``figures``, the learning ``curve``, and what they rest on into the folder ``out``.
 
@@ -83,6 +95,7 @@ def probe_luck(
         out: a folder to write, see above.
         figures: a JSON file to write, see above.
         curve: a CSV file to write: share,groups,pictures,accuracy,low,high,spread (standard deviation over draws).
+        mirror: describe a picture by the mean over it and its mirror image, as ``memes-infer`` did.
 
     Raises:
         InputError: the features are not of these samples, or the test split has too few pictures for an interval.
@@ -97,7 +110,7 @@ def probe_luck(
         "linear": ridge_answers(smoother, data.labels[None], len(data.classes))[0],
         **_baselines(pack, data),
         **_by_traits(pack, data, settings.seed),
-        **_probes(pack, data, changed, tuned, load_backbone(backbone)),
+        **_probes(pack, data, changed, tuned, load_backbone(backbone), mirror),
     }
     write_json(figures, _figures(answers, shuffled, list(changed), data, settings.seed, resamples))
     write_csv(curve, _learning_curve(data, settings, resamples))
@@ -167,21 +180,16 @@ def _by_traits(pack: Pack, data: _Data, seed: int) -> dict[str, NDArray[np.int64
 
 
 def _probes(
-    pack: Pack, data: _Data, changed: Mapping[str, Change], tuned: MemeNet, backbone: Backbone
+    pack: Pack, data: _Data, changed: Mapping[str, Change], tuned: MemeNet, backbone: Backbone, mirror: bool
 ) -> dict[str, NDArray[np.int64]]:
-    answers = {"finetuned": describe(tuned, pack.images[data.test], BATCH)[1].argmax(1)}
+    frozen, _ = on_backbone(backbone, len(data.classes))
+    answers = {"finetuned": describe(tuned, pack.images[data.test], BATCH, mirror=mirror)[1].argmax(1)}
     for name, change in progress(list(changed.items()), "shortcut probes", unit="probe"):
         train, test = (np.stack([change(pack.images[row], row) for row in rows]) for rows in (data.train, data.test))
-        answers[f"{name}_finetuned"] = describe(tuned, test, BATCH)[1].argmax(1)
-        smoother = ridge_smoother(_frozen(backbone, train), _frozen(backbone, test))
+        answers[f"{name}_finetuned"] = describe(tuned, test, BATCH, mirror=mirror)[1].argmax(1)
+        smoother = ridge_smoother(*(describe(frozen, images, BATCH, mirror=mirror)[0] for images in (train, test)))
         answers[f"{name}_linear"] = ridge_answers(smoother, data.labels[None], len(data.classes))[0]
     return answers
-
-
-@torch.inference_mode()
-def _frozen(backbone: Backbone, images: Pixels) -> NDArray[np.float32]:
-    batches = torch.split(torch.from_numpy(images), BATCH)
-    return torch.cat([backbone.network(backbone.normalise(batch)) for batch in batches]).float().numpy()
 
 
 def _figures(

@@ -13,9 +13,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file
 
 from sightline.core.errors import InputError
+from sightline.core.files import write_arrays
 
 Vectors = NDArray[np.float32]
 Labels = NDArray[np.int64]
@@ -53,7 +54,7 @@ class Memory:
         parts |= {f"logits_{space}": logits for space, logits in self.logits.items()}
         for space, (weight, bias) in self.heads.items():
             parts |= {f"weight_{space}": weight, f"bias_{space}": bias}
-        save_file({name: np.ascontiguousarray(part) for name, part in parts.items()}, path)
+        write_arrays(path, parts)
 
     @classmethod
     def load(cls, path: Path) -> "Memory":

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from sightline.core.augment import MEAN, STD, whole
@@ -17,6 +17,7 @@ from sightline.core.errors import InputError
 from sightline.core.files import read_json, replacing_folder, write_json
 from sightline.core.images import Pixels
 from sightline.core.progress import progress
+from sightline.core.weights import write_weights
 
 
 class MemeNet(nn.Module):
@@ -83,8 +84,14 @@ def on_backbone(backbone: Backbone, num_classes: int) -> tuple[MemeNet, dict[str
 
 
 @torch.inference_mode()
-def describe(network: MemeNet, images: Pixels, batch_size: int = 64) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Features (N, D) and logits (N, K), float32, of whole pictures, uint8 RGB (N, S, S, 3); leaves eval mode on."""
+def describe(
+    network: MemeNet, images: Pixels, batch_size: int = 64, *, mirror: bool = False
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Features (N, D) and logits (N, K), float32, of whole pictures, uint8 RGB (N, S, S, 3); leaves eval mode on.
+
+    With ``mirror`` they are the mean over a picture and its mirror image. The head is linear: the logits are those of
+    the mean features.
+    """
     network.eval()
     device = network.head.weight.device
     starts = range(0, len(images), batch_size)
@@ -92,7 +99,10 @@ def describe(network: MemeNet, images: Pixels, batch_size: int = 64) -> tuple[ND
     logits = [np.empty((0, network.head.out_features), np.float32)]
     for start in progress(starts, "looking at pictures", unit="batch"):
         batch = torch.from_numpy(np.array(images[start : start + batch_size])).to(device)
-        found = network.features(whole(batch).contiguous(memory_format=torch.channels_last))
+        views = whole(batch).contiguous(memory_format=torch.channels_last)
+        found = network.features(views)
+        if mirror:
+            found = (found + network.features(views.flip(3))) / 2
         features.append(found.float().cpu().numpy())
         logits.append(network.head(found).float().cpu().numpy())
     return np.concatenate(features), np.concatenate(logits)
@@ -104,8 +114,7 @@ def save_network(folder: Path, network: MemeNet, config: Mapping[str, Any]) -> N
     ``config["arguments"]`` must be what the network was built with; the rest is the caller's.
     """
     with replacing_folder(folder) as part:
-        state = {name: value.cpu().contiguous() for name, value in network.state_dict().items()}
-        save_file(state, part / "model.safetensors")
+        write_weights(part / "model.safetensors", network.state_dict())
         write_json(part / "config.json", config)
 
 

@@ -70,7 +70,9 @@ class Probe(Section):
 class Train(Section):
     """Linear probe, then fine-tuning from it with smaller rates in earlier layers; the same from scratch beside it.
 
-    ``frozen_stages`` of the pretrained network, those nearest to the picture, stay as they are while it is fine-tuned.
+    ``frozen_stages`` of the pretrained network, those nearest to the picture, stay as they are while it is fine-tuned;
+    the head, which the probe has solved already, learns at ``head_factor`` of ``lr``. What is kept lies at ``blend`` of
+    the way from the probe's weights to the trained ones.
     """
 
     backbone: str
@@ -81,6 +83,8 @@ class Train(Section):
     lr: float = Field(gt=0)
     layer_decay: float = Field(gt=0, le=1)
     frozen_stages: int = Field(ge=0)
+    head_factor: float = Field(gt=0)
+    blend: Share
     weight_decay: float = Field(ge=0)
     warmup_epochs: float = Field(ge=0)
     label_smoothing: Share

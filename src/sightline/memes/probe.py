@@ -12,14 +12,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 from sklearn.model_selection import StratifiedGroupKFold
 from threadpoolctl import threadpool_limits
 
-from sightline.core.files import read_json, replacing_folder, write_json
+from sightline.core.files import read_json, replacing_folder, write_arrays, write_json
 
 Floats = NDArray[np.float32]
 Labels = NDArray[np.integer[Any]]
@@ -97,7 +97,7 @@ def softmax(logits: Floats) -> Floats:
 def save_probe(folder: Path, probe: Probe, config: Mapping[str, Any]) -> None:
     """Write ``probe.safetensors`` and ``config.json`` to ``folder``, whole or not at all."""
     with replacing_folder(folder) as part:
-        save_file({name: np.ascontiguousarray(value) for name, value in probe._asdict().items()}, part / WEIGHTS)
+        write_arrays(part / WEIGHTS, probe._asdict())
         write_json(part / "config.json", config)
 
 

@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file
 
 from sightline.core.errors import InputError
+from sightline.core.files import write_arrays
 
 FloatArray = NDArray[np.float64]
 
@@ -138,7 +139,7 @@ def fit_scorer(
 
 def save_scorer(path: Path, scorer: Scorer) -> None:
     """Write the arrays; name and settings belong into the config beside them."""
-    save_file({name: np.ascontiguousarray(value) for name, value in scorer.arrays.items()}, path)
+    write_arrays(path, scorer.arrays)
 
 
 def load_scorer(path: Path, name: str, settings: dict[str, Any]) -> Scorer:
