@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from sightline.core.errors import InputError
 from sightline.faces.embedding import Embedder, Settings, deploy, read_settings
 
-REAL = Path("/work/shared/weights/faces/embedding/mobilefacenet_y1_arcface_112.onnx")
+REAL = Path(__file__).parents[3] / "shared/weights/faces/embedding/mobilefacenet_y1_arcface_112.onnx"
 PLAIN = {"size": [112, 112], "colour": "RGB", "mean": 0, "std": 1, "mirror": False}
 
 
