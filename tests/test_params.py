@@ -14,6 +14,7 @@ from sightline.faces.params import Faces
 from sightline.memes.params import Memes
 from sightline.minerals.params import NONE, Minerals
 from sightline.params import Compute, Runtime, Section, load
+from sightline.parts.params import Parts
 
 COMMITTED = Path(__file__).parents[1] / "params.yaml"
 SECTIONS: dict[str, type[Section]] = {
@@ -24,6 +25,7 @@ SECTIONS: dict[str, type[Section]] = {
     "birds": Birds,
     "faces": Faces,
     "memes": Memes,
+    "parts": Parts,
 }
 TREE = yaml.safe_load(COMMITTED.read_text(encoding="utf-8"))
 

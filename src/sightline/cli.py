@@ -9,10 +9,12 @@ from sightline.core.errors import InputError
 from sightline.faces.cli import app as faces
 from sightline.memes.cli import app as memes
 from sightline.minerals.cli import app as minerals
+from sightline.parts.cli import app as parts
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None)
 app.add_typer(minerals, name="minerals")
 app.add_typer(memes, name="memes")
+app.add_typer(parts, name="parts")
 app.add_typer(faces, name="faces")
 app.add_typer(birds, name="birds")
 

@@ -1,0 +1,1 @@
+"""Parts: detect, track and count what falls through a video."""
