@@ -28,7 +28,7 @@ lock: ## write requirements.lock anew from what pyproject.toml asks for
 	python3 -m venv .cache/lock
 	.cache/lock/bin/python -m pip install --quiet --upgrade pip
 	.cache/lock/bin/python -m pip install --quiet --editable . --group dev
-	.cache/lock/bin/python -m pip freeze --all --exclude pip --exclude sightline \
+	.cache/lock/bin/python -m pip freeze --all --exclude pip --exclude sightline --exclude opencv-python \
 		| sed -E '/^(nvidia-|cuda-|triton)/s/$$/ ; sys_platform == "linux"/' > requirements.lock
 	rm -rf .cache/lock
 
