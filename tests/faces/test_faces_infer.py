@@ -147,7 +147,7 @@ def test_the_network_is_deployed_as_it_was_trained(with_network: Path, stages: P
     np.testing.assert_allclose(similarity, expected, atol=1e-5)
     assert not (with_network / "gallery.safetensors").exists()
     assert people(with_network) == {"anna": None, "ben": None}
-    with pytest.raises(InputError, match="must be trained again"):
+    with pytest.raises(InputError, match="which trains it again"):
         enrol(with_network, None, "eve", [])
 
 
