@@ -224,7 +224,7 @@ def test_a_photo_in_two_folders_is_noted_if_both_mean_the_same_face(tmp_path: Pa
         raw.add(f"gallery/{name}/both.png", both, "gallery", name)
         if boxed:
             shift = drawn[0].image.shape[1] * seed
-            raw.box(f"gallery/{name}/both.png", np.array(drawn[seed].box_xyxy) + [shift, 0, shift, 0], name)
+            raw.box(f"gallery/{name}/both.png", np.add(drawn[seed].box_xyxy, (shift, 0, shift, 0)), name)
     run(raw.write(), tmp_path)
     problems = pd.read_csv(tmp_path / "crops" / "problems.csv", keep_default_na=False)
     noted = problems.loc[problems["action"] == "noted", "photo"].tolist()
