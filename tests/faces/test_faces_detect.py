@@ -211,6 +211,26 @@ def test_what_is_odd_is_said(done: Done) -> None:
     assert photos.loc["groups/no_face/1.png", ["faces", "split"]].tolist() == [0, "test"]
 
 
+@pytest.mark.parametrize("boxed", [True, False])
+def test_a_photo_in_two_folders_is_noted_if_both_mean_the_same_face(tmp_path: Path, boxed: bool) -> None:
+    raw, names = Raw(tmp_path / "raw"), ("anna", "ben")
+    drawn = [
+        draw_portrait(np.random.default_rng(seed), PEOPLE[names[seed]], "neutral", 0.3, (180, 181)) for seed in (0, 1)
+    ]
+    both = beside(drawn[0].image, drawn[1].image)
+    for seed, name in enumerate(names):
+        for photo in range(2):
+            raw.add(f"gallery/{name}/{photo}.png", portrait(PEOPLE[name], 10 * seed + photo + 5), "gallery", name)
+        raw.add(f"gallery/{name}/both.png", both, "gallery", name)
+        if boxed:
+            shift = drawn[0].image.shape[1] * seed
+            raw.box(f"gallery/{name}/both.png", np.add(drawn[seed].box_xyxy, (shift, 0, shift, 0)), name)
+    run(raw.write(), tmp_path)
+    problems = pd.read_csv(tmp_path / "crops" / "problems.csv", keep_default_na=False)
+    noted = problems.loc[problems["action"] == "noted", "photo"].tolist()
+    assert noted == ([] if boxed else ["gallery/ben/both.png"])
+
+
 def test_the_summary_counts(done: Done) -> None:
     out, pack, _ = done
     summary = read_json(out / "samples.json")

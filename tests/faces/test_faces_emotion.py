@@ -169,7 +169,7 @@ def test_without_emotion_pictures_networks_count_alike(crops, tmp_path, capsys):
 
 
 def test_an_emotion_without_pictures_is_named(crops, nothing, tmp_path):
-    with pytest.raises(InputError, match="no picture of fear in split 'train'"):
+    with pytest.raises(InputError, match=r"no picture of fear in split 'train' \(of 0 in all\)"):
         run(crops(emotions=EMOTIONS[:-1]), nothing, tmp_path)
     with pytest.raises(InputError, match=r"no picture of neutral, happiness, .* in split 'val'"):
         run(crops(counts=(("train", 2),)), nothing, tmp_path)

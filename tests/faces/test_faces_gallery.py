@@ -104,6 +104,36 @@ def test_one_person_under_two_names_is_warned_of_with_the_similarity(path: Path)
     assert "ben and zoe look like one person" in said[1]
 
 
+def gallery_of(*people: NDArray[np.float32]) -> Gallery:
+    names = [str(number) for number, own in enumerate(people) for _ in own]
+    return Gallery(np.concatenate(people), tuple(names), tuple(digests("p", len(names))), "network")
+
+
+def turned(degrees: float, axis: int, spread: float) -> NDArray[np.float32]:
+    """Four photos, each ``spread`` degrees from a direction in the plane of axes 0 and 1, along axes of their own."""
+    middle = np.cos(np.radians(degrees)) * np.eye(DIMENSIONS)[0] + np.sin(np.radians(degrees)) * np.eye(DIMENSIONS)[1]
+    ways = np.eye(DIMENSIONS)[axis : axis + 4]
+    return unit(np.cos(np.radians(spread)) * middle + np.sin(np.radians(spread)) * ways)
+
+
+def test_siblings_who_pass_for_each_other_are_not_one_person() -> None:
+    # Photos of one person have the cosine cos²(10°) = 0.97, of two siblings 0.97 cos(40°) = 0.74: above the threshold.
+    # Where photos of one person differ as much, cos²(30°) = 0.75 or cos²(35°) = 0.67, sets 5° apart are one person's.
+    siblings = gallery_of(turned(0, 2, 10), turned(40, 6, 10), turned(90, 10, 10))
+    assert siblings.doubles(K, 0.7) == []
+    one = gallery_of(turned(0, 2, 30), turned(5, 6, 30), turned(90, 10, 35))
+    (said,) = one.doubles(K, 0.7)
+    assert "0 and 1 look like one person under two names (similarity 0.75)" in said
+    assert one.doubles(K, 0.7, "1") == [said]
+
+
+def test_who_is_not_known_again_is_not_taken_for_another() -> None:
+    # The first two have one photo each, the same; of all others no two of a person reach the threshold.
+    twins, others = [turned(0, 2, 40)[:1]] * 2, [turned(90, 6, 40), turned(60, 10, 40)]
+    assert gallery_of(*twins, *others).doubles(K, 0.9) == []
+    assert len(gallery_of(*twins, turned(90, 6, 10), turned(60, 10, 10)).doubles(K, 0.9)) == 1
+
+
 def test_forgetting_leaves_nothing_of_a_person_in_the_file_or_beside_it(path: Path) -> None:
     vectors = photos(1)
     assert vectors[0].tobytes() in path.read_bytes()

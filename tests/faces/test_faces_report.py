@@ -168,6 +168,24 @@ def test_without_groups_emotions_and_pretrained_weights_the_rest_is_told(tmp_pat
     assert [item["name"] for item in told["headline"]] == ["Known people named", "Strangers rejected"]
 
 
+def test_a_group_photo_that_was_left_out_changes_nothing(run: Run, measured: dict[str, Any], tmp_path: Path) -> None:
+    again, data = make_run(tmp_path), tmp_path / "data"
+    # As faces-detect leaves a near-duplicate: boxed, looked at, without a split and without faces in the pack.
+    for file, added in (
+        (data / "raw" / "boxes.csv", {"name": "anna", "ignore": 0}),
+        (data / "detections.csv", {}),
+        (data / "raw" / "photos.csv", {}),
+        (data / "crops" / "photos.csv", {"split": ""}),
+    ):
+        table = read_table(file)
+        own = table[table["photo"] == "groups/0.jpg"].assign(photo="groups/9.jpg", **added)
+        assert len(own)
+        write_csv(file, pd.concat([table, own]))
+    assert again.evaluate() == measured
+    verdicts = "data/evaluation/verdicts.csv"
+    assert (tmp_path / verdicts).read_bytes() == (run.folder / verdicts).read_bytes()
+
+
 def test_what_does_not_belong_together_is_an_error(tmp_path: Path) -> None:
     run = make_run(tmp_path)
     run.evaluate()
@@ -216,6 +234,11 @@ def make_run(
     images = rng.integers(0, 255, (len(manifest), 144, 144, 3), dtype=np.uint8)
     rows: Any = manifest.to_dict("records")
     write_pack(folder / "data" / "crops", 144, [(images, rows)])
+    splits = dict(zip(manifest["photo"], manifest["split"], strict=True))
+    write_csv(
+        folder / "data" / "crops" / "photos.csv",
+        photos.assign(split=[splits.get(name, "test") for name in photos["photo"]]),
+    )
     write_csv(folder / "data" / "crops" / "problems.csv", pd.DataFrame(columns=["photo", "problem", "action"]))
     write_png(folder / "data" / "crops.png", contact_sheet(list(images[:8]), [""] * 8, 4))
     found = manifest[["photo", "face", "x1", "y1", "x2", "y2", "score"]]
@@ -277,7 +300,8 @@ def write_photos(raw: Path, manifest: pd.DataFrame, roles: tuple[str, ...], rng:
     hashes = rng.integers(0, 2**63, len(photos))
     pairs = (photos["role"] == "emotion").to_numpy() & photos["photo"].str.contains(r"[13579]\.jpg").to_numpy()
     hashes[pairs] = hashes[np.flatnonzero(pairs) - 1] ^ 1
-    write_csv(raw / "photos.csv", photos.assign(hash=[f"{value:016x}" for value in hashes]))
+    photos["hash"] = [f"{value:016x}" for value in hashes]
+    write_csv(raw / "photos.csv", photos)
     group = manifest[manifest["role"] == "group"]
     missed = group.groupby("photo").head(1)[["photo"]].assign(box=3, name="", ignore=0)
     missed = missed.assign(**dict(zip(("x1", "y1", "x2", "y2"), BOXES[3], strict=True)))

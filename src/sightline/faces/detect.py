@@ -82,7 +82,8 @@ def find_faces(
     # A photo of one person without a face is of no use to anybody; one of a group or of nobody may well have none.
     usable = (table["faces"] > 0) | ~table["role"].isin(ONE_FACE)
     named = {name for photo in photos if photo.role == "group" for name in boxes[photo.photo].names if name}
-    shares = share_out(table[usable], named, identity, emotion, settings.near_duplicate_bits)
+    places = pd.DataFrame([_in_shares(*pair) for pair in zip(photos, chosen, strict=True)], columns=BOX)
+    shares = share_out(table.join(places)[usable], named, identity, emotion, settings.near_duplicate_bits)
     table["split"] = ""
     table.loc[usable, "split"] = shares.split
     problems += shares.problems
@@ -213,6 +214,13 @@ def _whole(photo: Photo) -> Face:
     landmarks = (TEMPLATE - [left, top]) * (max(width, height) / side)
     box = np.array([0, 0, width, height], np.float32)
     return Face(0, box, 1.0, landmarks.astype(np.float32), True, name=photo.person, emotion=photo.emotion)
+
+
+def _in_shares(photo: Photo, faces: Sequence[Face]) -> NDArray[np.float64]:
+    """Where the face of a single person lies, (4,), in shares of the photo's sides."""
+    if photo.role not in ONE_FACE or not faces:
+        return np.zeros(4)
+    return faces[0].box_xyxy / np.array([photo.width, photo.height] * 2, np.float64)
 
 
 def cut_out(

@@ -130,9 +130,10 @@ class EmotionFaces:
         for split in ("train", "val"):
             present = set(self.labels[self.pack.rows(split)].tolist())
             if missing := [name for number, name in enumerate(EMOTIONS) if number not in present]:
+                counts = ", ".join(str((self.labels == EMOTIONS.index(name)).sum()) for name in missing)
                 raise InputError(
-                    f"no picture of {', '.join(missing)} in split '{split}': add some to the folder 'emotion', or give "
-                    "pretrained networks in faces.emotion.weights"
+                    f"no picture of {', '.join(missing)} in split '{split}' (of {counts} in all): add some to the "
+                    "folder 'emotion', or give pretrained networks in faces.emotion.weights"
                 )
 
 

@@ -80,7 +80,7 @@ def evaluate(
 
     Args:
         raw: the folder that ``faces-source`` leaves.
-        crops: the pack of ``faces-detect``.
+        crops: the pack of ``faces-detect``, with the photos and their splits.
         detections: its table.
         identity: the methods of ``faces-train``, with their thresholds.
         deployed: what ``faces-infer`` deployed; its method's mistakes are drawn.
@@ -94,8 +94,10 @@ def evaluate(
     Raises:
         InputError: the files are of different runs, or no face tests identification.
     """
-    photos, boxes, found = (read_table(path) for path in (raw / "photos.csv", raw / "boxes.csv", detections))
-    manifest = read_table(crops / "manifest.csv")
+    boxes, found = read_table(raw / "boxes.csv"), read_table(detections)
+    photos, manifest = read_table(crops / "photos.csv"), read_table(crops / "manifest.csv")
+    # Of photos that were left out no face was cut out: nothing in them was missed.
+    photos = photos[photos["split"] != ""]
     answers, moods = (read_table(inference / f"{name}.csv") for name in ("identities", "emotions"))
     configs = {path.parent.name: read_json(path) for path in sorted(identity.glob("*/config.json"))}
     thresholds = {method: float(config["threshold"]["value"]) for method, config in configs.items()}

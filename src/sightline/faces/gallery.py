@@ -22,7 +22,7 @@ from safetensors.numpy import save
 
 from sightline.core.errors import InputError
 from sightline.core.files import replacing, sha256_of
-from sightline.faces.neighbours import Numbers, Vectors, alike, nearest_people
+from sightline.faces.neighbours import Numbers, Vectors, alike, nearest_people, own_similarity
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,11 @@ class Gallery:
         )
 
     def doubles(self, k: int, threshold: float, name: str | None = None) -> list[str]:
-        """Warnings of people who seem to be enrolled under two names; of ``name`` and another only, if given."""
+        """Warnings of people who seem to be enrolled under two names; of ``name`` and another only, if given.
+
+        They are accepted as each other, and are about as alike as photos of one person are in this gallery. The
+        threshold alone lets a share of all strangers pass, and of many people some pairs must come out: siblings, say.
+        """
         people, numbers = self.people, self.numbers
         chosen = np.ones(len(self), bool)
         if name is not None:
@@ -137,10 +141,18 @@ class Gallery:
             own = numbers == people.index(name)
             others, scores = nearest_people(self.vectors[own], self.vectors[~own], numbers[~own], k)
             chosen = own | np.isin(numbers, others[scores.astype(np.float64) >= threshold])
+        pairs = alike(self.vectors[chosen], numbers[chosen], k, threshold)
+        if not (pairs := [pair for pair in pairs if name in (None, people[pair[0]], people[pair[1]])]):
+            return []
+        own = own_similarity(self.vectors, numbers, k)
+        if len(own) and np.median(own) < threshold:
+            # What does not know people again by most of their photos cannot tell whether two are one.
+            return []
+        least = np.quantile(own, LIKE_ONE) if len(own) else threshold
         return [
             f"{people[a]} and {people[b]} look like one person under two names (similarity {similarity:.2f})"
-            for a, b, similarity in alike(self.vectors[chosen], numbers[chosen], k, threshold)
-            if name in (None, people[a], people[b])
+            for a, b, similarity in pairs
+            if similarity >= least
         ]
 
 
@@ -321,3 +333,5 @@ def _listed(names: "Sequence[str] | set[str]") -> str:
 
 PATIENCE = 5.0
 """Seconds for which a gallery that another process is changing is waited for."""
+LIKE_ONE = 0.1
+"""The share of photos that may be less like the others of their person than two people who look like one are alike."""

@@ -75,6 +75,13 @@ def leave_one_out(vectors: Vectors, people: Numbers, groups: Numbers, k: int) ->
     return best, scores
 
 
+def own_similarity(vectors: Vectors, people: Numbers, k: int) -> NDArray[np.float32]:
+    """The score of each photo by the other photos of its person, without those of people who have one photo only."""
+    of_people = [vectors[people == person] for person in np.unique(people)]
+    scores = [leave_one_out(own, np.zeros(len(own), np.int64), np.arange(len(own)), k)[1] for own in of_people]
+    return np.concatenate([np.empty(0, np.float32), *(own for own in scores if len(own) > 1)])
+
+
 def alike(vectors: Vectors, people: Numbers, k: int, threshold: float) -> list[tuple[int, int, float]]:
     """Pairs of people who seem to be one person under two names.
 

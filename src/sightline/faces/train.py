@@ -160,8 +160,9 @@ class _Faces:
             raise InputError(f"{folder} has faces of {len(self.people)} enrolled people: two are needed to tell apart")
         if len(self.validation) < 2:
             raise InputError(
-                f"{folder} has {len(self.validation)} faces of validation strangers, who choose the threshold: add "
-                "photos to strangers/, or name fewer people in faces.identity.enrolled"
+                f"{folder} has {len(self.validation)} faces of validation strangers, who choose the threshold, and two "
+                "are needed: add photos of people who are neither in the gallery nor named in group photos to "
+                "strangers/<person>/, or name fewer people in faces.identity.enrolled"
             )
         self.numbers = np.array([self.people.index(name) for name in self.names], np.int64)
         self.crops = np.asarray(pack.images[self.enrolled])
