@@ -21,7 +21,7 @@ from safetensors.numpy import save
 
 from sightline.core.errors import InputError
 from sightline.core.files import replacing, sha256_of
-from sightline.faces.neighbours import Numbers, Vectors, alike, nearest_people
+from sightline.faces.neighbours import Numbers, Rough, Vectors, alike, nearest_people, roughly
 
 
 @dataclass(frozen=True)
@@ -58,6 +58,11 @@ class Gallery:
         """Whose each vector is, int64 (N,), as a place in :attr:`people`."""
         places = {name: number for number, name in enumerate(self.people)}
         return np.array([places[name] for name in self.names], np.int64)
+
+    @cached_property
+    def rough(self) -> Rough | None:
+        """What :func:`~sightline.faces.neighbours.nearest_people` reads first, where the vectors are many."""
+        return roughly(self.vectors) if self.vectors.size >= MANY else None
 
     def enrol(
         self, name: str, vectors: Vectors, digests: Sequence[str], k: int, threshold: float
@@ -164,7 +169,7 @@ def identify(
     if vectors.shape[1] != gallery.vectors.shape[1]:
         raise InputError(f"vectors of {vectors.shape[1]} numbers do not fit a gallery of {gallery.vectors.shape[1]}")
     people = gallery.people
-    best, scores = nearest_people(vectors, gallery.vectors, gallery.numbers, k)
+    best, scores = nearest_people(vectors, gallery.vectors, gallery.numbers, k, gallery.rough)
     similarity = scores.astype(np.float64)
     pairs = zip(best, similarity, strict=True)
     return [people[number] if number >= 0 and score >= threshold else None for number, score in pairs], similarity
@@ -279,3 +284,7 @@ def _checksum(vectors: Vectors, names: Sequence[str], digests: Sequence[str]) ->
 def _listed(names: "Sequence[str] | set[str]") -> str:
     ordered = sorted(names)
     return ", ".join(ordered[:5]) + (f" and {len(ordered) - 5} more" if len(ordered) > 5 else "")
+
+
+MANY = 4_000_000
+"""Numbers in all, from which on rounding them once is soon paid back."""
