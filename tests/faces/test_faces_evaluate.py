@@ -241,6 +241,18 @@ def test_a_face_that_was_not_found_was_not_named(manifest: pd.DataFrame) -> None
     assert found_and_named(faces, boxes[1:3], {"cnn": 0.62}, SETTINGS) == {}
 
 
+def test_who_is_named_in_the_photo_that_is_drawn_again_is_drawn_with_it() -> None:
+    seats = [(f"groups/{photo}.jpg", seat) for photo in range(10) for seat in range(3)]
+    boxes = box_table(*((photo, A, f"p{seat}", 0) for photo, seat in seats))
+    truth = boxes["name"]
+    faces = boxes[["photo", "box"]].assign(truth=truth, name_cnn=truth, similarity_cnn=0.9)
+    # All three are named in eight photos and nobody is in the dark ones.
+    faces.loc[faces["photo"].isin(["groups/3.jpg", "groups/7.jpg"]), "similarity_cnn"] = 0.1
+    found = found_and_named(faces, boxes, {"cnn": 0.5}, Evaluate(iou=0.5, resamples=2000, seed=1))["cnn"]
+    low, high = stats.binom(10, 8 / 10).ppf([0.025, 0.975]) / 10
+    assert (found["low"], found["high"], found["n"]) == (pytest.approx(low), pytest.approx(high), 3)
+
+
 def judged(manifest: pd.DataFrame) -> pd.DataFrame:
     photos = photo_table(
         *((photo, "gallery", "", 0) for photo in dict.fromkeys(manifest["photo"][:10])),
