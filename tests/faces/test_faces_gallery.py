@@ -272,3 +272,24 @@ def test_what_a_killed_writer_left_is_gone_after_forgetting(path: Path) -> None:
     forget_in(path, "ann")
     assert not left.exists()
     assert other.exists()
+
+
+def test_a_large_gallery_is_read_by_its_rounded_copy_and_answers_as_it_did(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(9)
+    vectors = unit(rng.standard_normal((600, 8)))
+    names = tuple(f"p{number // 3}" for number in range(600))
+    faces = unit(vectors[:5] + 0.1 * rng.standard_normal((5, 8)))
+    plain = Gallery(vectors, names, names, "test")
+    assert plain.rough is None
+    expected = identify(plain, faces, 5, 0.5)
+    monkeypatch.setattr("sightline.faces.gallery.MANY", vectors.size - 100)
+    large = Gallery(vectors, names, names, "test")
+    assert large.rough is not None
+    found = identify(large, faces, 5, 0.5)
+    assert found[0] == expected[0] == ["p0", "p0", "p0", "p1", "p1"]
+    np.testing.assert_allclose(found[1], expected[1], atol=1e-6)
+    # Nobody who is taken out is left in the copy.
+    without = large.forget("p0")
+    assert without.rough is not None
+    assert len(without.rough.codes) == len(without) == 597
+    assert "p0" not in identify(without, faces, 5, -1)[0]

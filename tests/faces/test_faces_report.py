@@ -102,6 +102,11 @@ def test_near_duplicates_are_one_unit_of_emotions(run: Run, measured: dict[str, 
     assert measured["emotion_accuracy"]["n"] == len(tested) // 2
 
 
+def test_emotions_in_groups_are_drawn_over_who_is_named_and_the_photos_of_who_is_not(measured: dict[str, Any]) -> None:
+    in_groups = measured["emotion"]["groups"]
+    assert (in_groups["faces"], in_groups["emotion_accuracy"]["n"]) == (15, len(PLAIN) + 5)
+
+
 def test_the_methods_stand_side_by_side_and_the_baseline_beside_them(measured: dict[str, Any]) -> None:
     for name in ("rank1", "known_accepted_right", "open_set_auroc", "dir_at_far_1", "dir_at_far_10", "far", "frr"):
         assert set(measured[name]) == set(THRESHOLDS)
@@ -198,7 +203,11 @@ def test_what_does_not_belong_together_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no answers of cnn: run faces-infer again"):
         run.evaluate()
     write_csv(tmp_path / "data" / "inference" / "identities.csv", table[table["split"] == "gallery"])
-    with pytest.raises(InputError, match="0 faces test identification"):
+    with pytest.raises(InputError, match="0 faces test identification, of 0 enrolled people"):
+        run.evaluate()
+    anna = (table["split"] == "probe") & (table["name"] == "anna")
+    write_csv(tmp_path / "data" / "inference" / "identities.csv", table[anna | (table["role"] == "stranger")])
+    with pytest.raises(InputError, match="16 faces test identification, of 1 enrolled people"):
         run.evaluate()
 
 

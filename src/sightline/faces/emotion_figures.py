@@ -17,6 +17,7 @@ def emotion_figures(
     sets: NDArray[np.str_],
     groups: NDArray[Any],
     settings: Evaluate,
+    crossed: NDArray[np.str_] | None = None,
 ) -> dict[str, Any]:
     """All figures about emotions, in the form that metrics.json holds.
 
@@ -29,6 +30,8 @@ def emotion_figures(
         sets: the source of each label, (N,).
         groups: the independent unit of each face, (N,): its person, or its photo and the near-duplicates of that.
         settings: of the intervals.
+        crossed: the photo of a face whose group, its person, is met in other photos too, (N,), '' for others; see
+            :func:`sightline.core.intervals.bootstrap`.
 
     Returns:
         ``emotion_accuracy``, ``balanced_accuracy``, ``macro_f1``, ``ece``, ``per_class`` (precision, recall, f1 by
@@ -46,7 +49,10 @@ def emotion_figures(
 
     def figures_of(chosen: NDArray[np.intp]) -> dict[str, Any]:
         statistics = _statistics(labels[chosen], answers[chosen], confidences[chosen])
-        figures = bootstrap(statistics, groups[chosen], seed=settings.seed, resamples=settings.resamples)
+        photos = None if crossed is None else crossed[chosen]
+        figures = bootstrap(
+            statistics, groups[chosen], seed=settings.seed, resamples=settings.resamples, crossed=photos
+        )
         return {
             **{name: figures[name].as_dict() for name in OF_ALL},
             "per_class": _per_class(figures, labels[chosen]),

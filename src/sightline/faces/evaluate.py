@@ -1,6 +1,7 @@
 """Stage ``faces-evaluate``: what detection, identification and emotions are worth on test photos, with intervals.
 
-Each is measured on photos that chose nothing: thresholds come from validation strangers, networks from training faces.
+The test photos trained nothing and chose nothing in a run: networks learn from training faces, thresholds come from
+validation strangers and from the enrolled photos, each left out in turn.
 """
 
 from pathlib import Path
@@ -29,8 +30,9 @@ from sightline.params import Runtime, load
 Option = typer.Option()
 
 CONVENTIONS = {
-    "unit": "n counts photos for detection and for group photos, people for portraits, and for emotions photos, those "
-    "of one person or near-duplicates together",
+    "unit": "n counts photos for detection; for identification the people that a figure is of, and the photo where "
+    "nobody knows a name; for emotions photos, those of one person or near-duplicates together. People who are met in "
+    "several group photos are crossed with these: both are drawn again",
     "detection_*": "on photos in which every face is boxed; faces smaller than faces.detect.min_face count neither "
     "way; the curve and its area end at the lowest score that was written down",
     "rank1": "closed set: share of the known faces whose best person is right, at any similarity",
@@ -104,10 +106,10 @@ def evaluate(
     faces = faces_to_test(manifest, answers)
     enrolled = set(manifest.loc[manifest["split"] == "gallery", "person"])
     in_groups = boxes[boxes["photo"].isin(photos.loc[photos["role"] == "group", "photo"])]
-    if faces["unit"].nunique() < 2 or not (faces["truth"] != "").any():
+    if (people := faces.loc[faces["truth"] != "", "truth"].nunique()) < 2:
         raise InputError(
-            f"{len(faces)} faces test identification, of known people {(faces['truth'] != '').sum()}: add photos of "
-            "people in the gallery beyond faces.identity.photos, group photos or strangers"
+            f"{len(faces)} faces test identification, of {people} enrolled people, where an interval needs two: add "
+            "photos of people in the gallery beyond faces.identity.photos, or group photos with their names"
         )
     if missing := [name for name in thresholds if f"similarity_{name}" not in faces]:
         raise InputError(f"{inference} has no answers of {', '.join(missing)}: run faces-infer again")
@@ -146,16 +148,19 @@ def _emotions(
     manifest: pd.DataFrame, photos: pd.DataFrame, moods: pd.DataFrame, detect: Detect, settings: Evaluate
 ) -> tuple[dict[str, Any], pd.DataFrame]:
     """Figures on the test faces with an emotion, nothing if there are not two; and these faces with their answers."""
-    table = moods.merge(manifest[["photo", "face", "person"]], on=["photo", "face"], validate="1:1")
+    table = moods.merge(manifest[["photo", "face", "person", "name"]], on=["photo", "face"], validate="1:1")
     is_tested = (table["role"] == "emotion") & (table["split"] == "test") & table["emotion"].isin(EMOTIONS)
     tested = table[is_tested].reset_index(drop=True).rename(columns={"emotion": "label"})
-    tested["unit"] = _unit_of_mood(tested, photos, detect.near_duplicate_bits)
+    tested["unit"], tested["crossed"] = _unit_of_mood(tested, photos, detect.near_duplicate_bits), ""
     tree = _emotion_figures(tested, settings)
     for of_set in tree.get("by_set", {}).values():
         # confusion.csv says it face by face.
         of_set.pop("confusion", None)
     in_groups = table[(table["role"] == "group") & table["emotion"].isin(EMOTIONS)].rename(columns={"emotion": "label"})
-    if figures := _emotion_figures(in_groups.assign(unit=in_groups["photo"]), settings):
+    is_named = in_groups["name"] != ""
+    in_groups["unit"] = in_groups["name"].where(is_named, in_groups["photo"])
+    in_groups["crossed"] = in_groups["photo"].where(is_named, "")
+    if figures := _emotion_figures(in_groups, settings):
         tree["groups"] = {key: figures[key] for key in (*EMOTION_NAMES.values(), "faces")}
     return tree, tested
 
@@ -164,8 +169,8 @@ def _emotion_figures(tested: pd.DataFrame, settings: Evaluate) -> dict[str, Any]
     if tested["unit"].nunique() < 2:
         return {}
     probabilities = tested[[f"p_{name}" for name in EMOTIONS]].to_numpy(np.float64)
-    units = tested["unit"].to_numpy(str)
-    return emotion_figures(probabilities, _numbers(tested["label"]), tested["set"].to_numpy(str), units, settings)
+    sets, units, crossed = (tested[column].to_numpy(str) for column in ("set", "unit", "crossed"))
+    return emotion_figures(probabilities, _numbers(tested["label"]), sets, units, settings, crossed)
 
 
 def _unit_of_mood(tested: pd.DataFrame, photos: pd.DataFrame, bits: int) -> NDArray[np.str_]:

@@ -22,7 +22,7 @@ from safetensors.numpy import save
 
 from sightline.core.errors import InputError
 from sightline.core.files import replacing, sha256_of
-from sightline.faces.neighbours import Numbers, Vectors, alike, nearest_people, own_similarity
+from sightline.faces.neighbours import Numbers, Rough, Vectors, alike, nearest_people, own_similarity, roughly
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,11 @@ class Gallery:
         """Whose each vector is, int64 (N,), as a place in :attr:`people`."""
         places = {name: number for number, name in enumerate(self.people)}
         return np.array([places[name] for name in self.names], np.int64)
+
+    @cached_property
+    def rough(self) -> Rough | None:
+        """What :func:`~sightline.faces.neighbours.nearest_people` reads first, where the vectors are many."""
+        return roughly(self.vectors) if self.vectors.size >= MANY else None
 
     def enrol(
         self, name: str, vectors: Vectors, digests: Sequence[str], photos: Sequence[str], k: int, threshold: float
@@ -178,7 +183,7 @@ def identify(
     if vectors.shape[1] != gallery.vectors.shape[1]:
         raise InputError(f"vectors of {vectors.shape[1]} numbers do not fit a gallery of {gallery.vectors.shape[1]}")
     people = gallery.people
-    best, scores = nearest_people(vectors, gallery.vectors, gallery.numbers, k)
+    best, scores = nearest_people(vectors, gallery.vectors, gallery.numbers, k, gallery.rough)
     similarity = scores.astype(np.float64)
     pairs = zip(best, similarity, strict=True)
     return [people[number] if number >= 0 and score >= threshold else None for number, score in pairs], similarity
@@ -335,3 +340,5 @@ PATIENCE = 5.0
 """Seconds for which a gallery that another process is changing is waited for."""
 LIKE_ONE = 0.1
 """The share of photos that may be less like the others of their person than two people who look like one are alike."""
+MANY = 4_000_000
+"""Numbers in all, from which on rounding them once is soon paid back."""

@@ -4,7 +4,7 @@
 pretrained face network, where one is given. All see the same aligned crops, each averaged with its mirror image, and
 are judged alike: every enrolled photo by a method that has not seen it (leave-one-photo-out; for the network in a few
 folds, since a training for each photo would take minutes and say the same), and validation strangers by the final
-method. The threshold rests on those strangers alone; test faces are not looked at.
+method. Both have a say in the threshold, see :func:`sightline.faces.openset.choose_threshold`; test faces have none.
 """
 
 import shutil
@@ -186,9 +186,11 @@ class _Faces:
     def threshold(self, answers: Judged, false_accepts: float) -> dict[str, Any]:
         """The threshold, and what it was chosen on."""
         genuine = answers.similarity[answers.names == np.array(self.names)]
-        impostors = answers.impostors
-        if answers.is_shared:
-            impostors = impostors.max(1, keepdims=True)
+        impostors = answers.impostors.max(1) if answers.is_shared else answers.impostors
+        if answers.is_shared and false_accepts * (len(impostors) + 1) < 1:
+            say(
+                f"warning: {len(impostors)} strangers' faces cannot tell the similarity that {false_accepts:.1%} exceed"
+            )
         return {
             "value": choose_threshold(impostors, genuine, false_accepts),
             "false_accepts": false_accepts,
