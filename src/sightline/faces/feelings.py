@@ -187,11 +187,11 @@ class EmotionNetwork:
 
 @dataclass(frozen=True)
 class Panel:
-    """Networks that vote: ``softmax(offsets + sum of weight * log-probabilities)``, a weighted geometric mean.
+    """Networks that vote: ``softmax(offsets + sum of weights * log-probabilities)``, a weighted geometric mean.
 
     Attributes:
         networks: S of them.
-        weights: how much each counts, (S,); of one network, the inverse of its temperature.
+        weights: how much each counts for each emotion, (S, 7).
         offsets: what each emotion gets in addition, (7,).
     """
 
@@ -213,7 +213,7 @@ class Panel:
 
 def combine(votes: FloatArray, weights: FloatArray, offsets: FloatArray) -> FloatArray:
     """Probabilities (N, 7) of log-probabilities (S, N, 7) by S networks, see :class:`Panel`."""
-    return np.asarray(special.softmax(np.einsum("s,snk->nk", weights, votes) + offsets, axis=1))
+    return np.asarray(special.softmax(np.einsum("sk,snk->nk", weights, votes) + offsets, axis=1))
 
 
 def load_emotion(folder: Path, threads: int = 0) -> Panel:
@@ -227,7 +227,9 @@ def load_emotion(folder: Path, threads: int = 0) -> Panel:
         members = [
             (folder / member["file"], Settings.model_validate(member["settings"])) for member in config["networks"]
         ]
-        weights = np.array([member["weight"] for member in config["networks"]], np.float64)
+        weights = np.array(
+            [[member["weights"][name] for name in EMOTIONS] for member in config["networks"]], np.float64
+        )
         offsets = np.array([config["offsets"][name] for name in EMOTIONS], np.float64)
     except FileNotFoundError:
         raise InputError(
