@@ -205,9 +205,16 @@ class Panel:
         Raises:
             ValueError: the crops have another shape.
         """
+        return self.probabilities(self.votes(crops))
+
+    def votes(self, crops: Pixels) -> FloatArray:
+        """What each network says by itself: log-probabilities (S, N, 7). Raises as a call does."""
         if crops.shape[1:] != (CROP_SIZE, CROP_SIZE, 3):
             raise ValueError(f"crops of shape {crops.shape}, not (N, {CROP_SIZE}, {CROP_SIZE}, 3)")
-        votes = np.stack([network(crops) for network in self.networks])
+        return np.stack([network(crops) for network in self.networks])
+
+    def probabilities(self, votes: FloatArray) -> NDArray[np.float32]:
+        """What the panel says (N, 7) after such votes."""
         return combine(votes, self.weights, self.offsets).astype(np.float32)
 
 
