@@ -34,6 +34,7 @@ from sightline.core.weights import write_weights
 from sightline.faces.emotion_network import EmotionNet
 from sightline.faces.feelings import FACE_WINDOW, EmotionNetwork, Settings, combine, read_settings
 from sightline.faces.params import EMOTIONS, Emotion, Faces
+from sightline.faces.pretrained import find_networks
 from sightline.params import Augment, Compute, Runtime, load
 
 Option = typer.Option()
@@ -70,8 +71,8 @@ def learn_emotions(
 
     Args:
         crops: the pack that ``faces-detect`` leaves.
-        weights: an ONNX file with its settings in a JSON file of the same stem beside it, or a folder of such pairs;
-            a file that is neither .onnx nor .json stands for none.
+        weights: a folder of ONNX files, each with its settings in a JSON file of the same stem; a file without a
+            suffix stands for none.
         settings: ``faces.emotion``.
         augmentation: ``faces.augment``.
         compute: device, threads and precision.
@@ -84,7 +85,7 @@ def learn_emotions(
     """
     faces = EmotionFaces.open(crops)
     with replacing_folder(out) as part:
-        if given := find_networks(weights):
+        if given := find_networks(weights, "faces.emotion.weights"):
             networks = [_take_over(path, part, compute) for path in given]
             unseen, curve = ["train", "val"], pd.DataFrame(columns=CURVE)
         else:
@@ -134,21 +135,6 @@ class EmotionFaces:
                     f"no picture of {', '.join(missing)} in split '{split}': add some to the folder 'emotion', or give "
                     "pretrained networks in faces.emotion.weights"
                 )
-
-
-def find_networks(weights: Path) -> list[Path]:
-    """The ONNX files that ``weights`` names, sorted; none where it is a file of another kind.
-
-    Raises:
-        InputError: there is nothing, or a folder without an ONNX file.
-    """
-    if weights.is_dir():
-        if found := sorted(weights.glob("*.onnx")):
-            return found
-        raise InputError(f"faces.emotion.weights: {weights} holds no .onnx file")
-    if not weights.is_file():
-        raise InputError(f"faces.emotion.weights: there is no {weights}")
-    return [weights] if weights.suffix == ".onnx" else []
 
 
 def calibrate(networks: Sequence[EmotionNetwork], faces: EmotionFaces, splits: Sequence[str]) -> dict[str, Any]:
