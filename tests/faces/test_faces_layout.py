@@ -152,6 +152,13 @@ def test_emotions_lie_in_folders_and_the_list_tells_where_labels_came_from(tmp_p
     assert found == [("emotion/anger/1.jpg", "anger", ""), ("emotion/fear/1.jpg", "fear", "ferplus")]
 
 
+def test_the_list_of_emotions_tells_who_is_shown(tmp_path: Path) -> None:
+    files(people(tmp_path), "emotion/fear/1.jpg", "emotion/anger/1.jpg", "emotion/anger/2.jpg")
+    text(tmp_path / "emotion/labels.csv", "file,label,person\nfear/1.jpg,fear,s7\nanger/1.jpg,anger,s7\n")
+    found = {photo.name: photo.person for photo in of_role(tmp_path, "emotion")}
+    assert found == {"emotion/anger/1.jpg": "s7", "emotion/anger/2.jpg": "", "emotion/fear/1.jpg": "s7"}
+
+
 @pytest.mark.parametrize(
     ("file", "content", "said"),
     [

@@ -29,6 +29,7 @@ ROOT = Path(__file__).parents[2]
 PLAIN = ("anna", "bruno", "carla")
 HOSTILE = ('#panic("no")', "$x$ @zhang2016", "*bold* [c]")
 THRESHOLDS = {"cnn": 0.5, "embedding": 0.45, "knn": 0.55}
+NETWORKS = ("net_a", "predicted_b")
 GAIN = {"cnn": 0.3, "embedding": 0.5, "knn": 0.15}
 
 
@@ -95,6 +96,31 @@ def test_emotions_are_measured_on_test_faces_as_scikit_learn_does(run: Run, meas
     assert confusion["label"].tolist() == table["emotion"].tolist()
     majority = measured["baseline"]["majority_emotion"]["emotion_accuracy"]["value"]
     assert majority == pytest.approx((table["emotion"] == "anger").mean(), abs=1e-6)
+
+
+def test_networks_of_a_panel_are_measured_by_themselves(
+    run: Run, measured: dict[str, Any], told: dict[str, Any]
+) -> None:
+    tested = run.table("data/inference/emotions.csv").query("role == 'emotion' and split == 'test'")
+    found = measured["emotion"]["networks"]
+    assert set(found) == set(NETWORKS)
+    for network in NETWORKS:
+        for tree, table in (
+            (found[network], tested),
+            (found[network]["by_set"]["votes"], tested[tested["set"] == "votes"]),
+        ):
+            own = table[f"predicted_{network}"]
+            accuracy = reference.accuracy_score(table["emotion"], own)
+            assert tree["emotion_accuracy"]["value"] == pytest.approx(accuracy, abs=1e-6)
+            present = sorted(set(table["emotion"]))
+            f1, of_panel = (
+                reference.f1_score(table["emotion"], said, labels=present, average="macro", zero_division=0)
+                for said in (own, table["predicted"])
+            )
+            assert tree["macro_f1"]["value"] == pytest.approx(f1, abs=1e-6)
+            assert tree["panel_minus_this"]["macro_f1"]["value"] == pytest.approx(of_panel - f1, abs=2e-6)
+            assert tree["faces"] == len(table)
+        assert f"{network} alone" in pdf_text(run.folder / "report.pdf")
 
 
 def test_near_duplicates_are_one_unit_of_emotions(run: Run, measured: dict[str, Any]) -> None:
@@ -349,4 +375,6 @@ def write_answers(
     answers = moods[["photo", "face", "role", "set", "split", "emotion"]].copy()
     answers["predicted"] = np.array(EMOTIONS)[shares.argmax(1)] if len(moods) else ""
     answers[[f"p_{name}" for name in EMOTIONS]] = shares
+    for network in NETWORKS:
+        answers[f"predicted_{network}"] = np.array(EMOTIONS)[rng.integers(0, 7, len(moods))]
     write_csv(folder / "data" / "inference" / "emotions.csv", answers)

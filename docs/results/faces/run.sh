@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Real faces: docs/results/faces/run.sh /absolute/path/to/photos /absolute/path/to/embedding.onnx /absolute/path/to/emotion [-S more=parameters]
-# Photos in the layout of docs/faces.md; a JSON with its settings beside each network, as docs/faces.md says; emotion is a folder of them.
+# Real faces: docs/results/faces/run.sh /absolute/path/to/photos /absolute/path/to/embedding /absolute/path/to/emotion [-S more=parameters]
+# Photos in the layout of docs/faces.md; embedding and emotion are folders with one and with several networks and a JSON for each.
 set -euo pipefail
 photos=$1
 embedding=$2

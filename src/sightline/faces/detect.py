@@ -211,7 +211,8 @@ def _whole(photo: Photo) -> Face:
     """A photo that is a face: its landmarks are those that :func:`align` moves to where :data:`WHOLE` says."""
     width, height = photo.width, photo.height
     left, top, side = WHOLE
-    landmarks = (TEMPLATE - [left, top]) * (max(width, height) / side)
+    # Sides lie half a pixel beyond the centres of the first and the last pixel, which have whole numbers.
+    landmarks = (TEMPLATE - [left, top] + 0.5) * (max(width, height) / side) - 0.5
     box = np.array([0, 0, width, height], np.float32)
     return Face(0, box, 1.0, landmarks.astype(np.float32), True, name=photo.person, emotion=photo.emotion)
 
@@ -304,7 +305,7 @@ def _summary(table: pd.DataFrame, pack: Pack) -> dict[str, Any]:
 
 
 BELOW, LOWEST = 0.2, 0.05
-WHOLE = (25.0, 32.0, 94.0)
-"""Left, top and side, in px of an aligned face, of what a photo that is one face shows: the median of 221 FER2013 faces
-that MTCNN finds when they are enlarged."""
+WHOLE = (24.0, 32.0, 96.0)
+"""Left, top and side, in px of an aligned face, of a photo that is one face: where FER2013 pictures lie as MTCNN sees
+them, and so the window that networks of emotions are shown (``feelings.FACE_WINDOW``): they get the very picture."""
 SHEET_COLUMNS = 16

@@ -20,7 +20,7 @@ from sightline.core.intervals import bootstrap, confusion_statistics
 from sightline.core.leakage import group_duplicates
 from sightline.core.progress import say
 from sightline.faces.detection_figures import detection_figures
-from sightline.faces.emotion_figures import emotion_figures
+from sightline.faces.emotion_figures import emotion_figures, network_figures
 from sightline.faces.identity_figures import BASELINE, dir_far_curves, faces_to_test, found_and_named, identity_figures
 from sightline.faces.mistakes import judge, mark_mistakes
 from sightline.faces.params import EMOTIONS, Detect, Evaluate, Faces
@@ -44,7 +44,8 @@ CONVENTIONS = {
     "the unknown test faces would be accepted; no threshold of use in practice is chosen so",
     "open_set_auroc": "known is the positive class",
     "found_and_named": "share of the known faces boxed in group photos that are found, accepted and named right",
-    "emotion_*": "faces with a single emotion each, of split test; by_set tells apart who labelled them",
+    "emotion_*": "faces with a single emotion each, of split test; by_set tells apart who labelled them; "
+    "emotion/networks has each network of a panel by itself, and how much better the panel is on the same faces",
 }
 
 
@@ -156,6 +157,11 @@ def _emotions(
     for of_set in tree.get("by_set", {}).values():
         # confusion.csv says it face by face.
         of_set.pop("confusion", None)
+    alone = {name.removeprefix(ALONE): _numbers(tested[name]) for name in tested if name.startswith(ALONE)}
+    if tree and alone:
+        sets, units = tested["set"].to_numpy(str), tested["unit"].to_numpy(str)
+        of_panel = _numbers(tested["predicted"])
+        tree["networks"] = network_figures(alone, of_panel, _numbers(tested["label"]), sets, units, settings)
     in_groups = table[(table["role"] == "group") & table["emotion"].isin(EMOTIONS)].rename(columns={"emotion": "label"})
     is_named = in_groups["name"] != ""
     in_groups["unit"] = in_groups["name"].where(is_named, in_groups["photo"])
@@ -210,4 +216,5 @@ def _of_method(identification: dict[str, Any], method: str) -> dict[str, Any]:
     return {key: value[method] for key, value in named.items()}
 
 
+ALONE = "predicted_"
 EMOTION_NAMES = {"accuracy": "emotion_accuracy", "macro_f1": "macro_f1", "ece": "ece"}

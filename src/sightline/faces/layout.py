@@ -62,7 +62,8 @@ def read_layout(folder: Path) -> list[Photo]:
     - ``groups/…`` with ``groups.json`` or ``groups.csv`` (file, x1, y1, x2, y2, identity: a person, 'unknown' or
       'ignore'), and ``groups/no_face/…``.
     - ``detection/…`` with ``annotations.json`` (file, faces: bbox, invalid).
-    - ``emotion/<label>/…``, one face each, and ``emotion/labels.csv`` (file, label, label_source), where there is one.
+    - ``emotion/<label>/…``, one face each, and ``emotion/labels.csv`` (file, label, label_source, person), where there
+      is one; of its columns, those after label are optional.
 
     Only the gallery must be there. Files are named from ``folder`` or from the folder of the list. Photos that are
     listed but not there are included: reading them says so. Faces in groups keep the names of people of the gallery
@@ -220,14 +221,18 @@ def _read_emotions(folder: Path) -> Iterator[Photo]:
     for where, row in _rows(top / "labels.csv", ("file", "label")):
         if row["label"] not in EMOTIONS:
             raise InputError(f"{where}: the label {row['label']!r} is none of {', '.join(EMOTIONS)}")
-        listed[_name(folder, top, row["file"], where)] = (row["label"], row.get("label_source") or "")
+        listed[_name(folder, top, row["file"], where)] = (
+            row["label"],
+            row.get("label_source") or "",
+            row.get("person") or "",
+        )
     for name, path, label in _in_folders(folder, top):
         if label not in EMOTIONS:
             raise InputError(f"{top / label}: {label!r} is none of {', '.join(EMOTIONS)}")
-        said, source = listed.get(name, (label, ""))
+        said, source, person = listed.get(name, (label, "", ""))
         if said != label:
             raise InputError(f"{top / 'labels.csv'}: {name} is listed as {said} but lies in {label}/")
-        yield Photo(name, path, "emotion", emotion=label, set=source)
+        yield Photo(name, path, "emotion", person, label, source)
 
 
 def _in_folders(folder: Path, top: Path) -> Iterator[tuple[str, Path, str]]:

@@ -61,7 +61,7 @@ class Detect(Section):
 
 
 class Embedding(Section):
-    """A pretrained face network: ``weights`` is an ONNX or safetensors file with its settings beside it, or nothing."""
+    """A pretrained face network: ``weights`` is a folder with it (ONNX or safetensors) and its settings, or nothing."""
 
     weights: Path
 
@@ -98,7 +98,7 @@ class Identity(Section):
 
 
 class Emotion(Section):
-    """A pretrained network for emotions (ONNX with its settings beside it, or nothing), and how to train one."""
+    """Pretrained networks for emotions (a folder of ONNX files and their settings, or nothing), or how to train one."""
 
     weights: Path
     val_fraction: Fraction
