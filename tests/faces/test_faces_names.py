@@ -99,6 +99,7 @@ def test_people_keep_their_names_through_all_stages(
     # Who is met in a group chooses no threshold.
     assert set(photos.loc[photos["split"] == "val", "person"]) <= set(strangers[groups:])
 
+    Path("none").touch()
     train(crops, Path("none"), IDENTITY, AUGMENT, COMPUTE, 0, identity, Path("validation"), Path("history.csv"))
     assert load_gallery(identity / "knn" / "gallery.safetensors").people == gallery
     assert read_json(identity / "cnn" / "config.json")["classes"] == list(gallery)
