@@ -59,7 +59,7 @@ def emotion_figures(
     confidences = probabilities.max(1).astype(np.float64).clip(0, 1)
 
     def figures_of(chosen: NDArray[np.intp]) -> dict[str, Any]:
-        drawn = {
+        drawn: dict[str, Any] = {
             "groups": groups[chosen],
             "crossed": None if crossed is None else crossed[chosen],
             "seed": settings.seed,
