@@ -41,12 +41,17 @@ def face(emotion, rng):
 def crops(tmp_path):
     def make(counts=(("train", 12), ("val", 4), ("test", 3)), emotions=EMOTIONS):
         rng = np.random.default_rng(0)
-        rows, images = [{"photo": "gallery/a.jpg", "role": "gallery", "emotion": "", "split": "val"}], [face(0, rng)]
+        rows, images = (
+            [{"photo": "gallery/a.jpg", "role": "gallery", "emotion": "", "split": "val", "set": ""}],
+            [face(0, rng)],
+        )
         for number, emotion in enumerate(emotions):
             for split, count in counts:
                 for index in range(count):
                     photo = f"emotion/{emotion}/{split}{index}.jpg"
-                    rows.append({"photo": photo, "role": "emotion", "emotion": emotion, "split": split})
+                    rows.append(
+                        {"photo": photo, "role": "emotion", "emotion": emotion, "split": split, "set": split[0]}
+                    )
                     images.append(face(number, rng))
         write_pack(tmp_path / "crops", 144, [(np.stack(images), rows)])
         return tmp_path / "crops"
@@ -153,7 +158,7 @@ def test_a_voter_that_knows_nothing_has_no_say():
     labels = rng.integers(0, 7, 400)
     knows = special.log_softmax(rng.normal(size=(400, 7)) + 2 * np.eye(7)[labels], axis=1)
     guesses = special.log_softmax(2 * rng.normal(size=(400, 7)), axis=1)
-    weights, _ = fit_panel(np.stack([knows, guesses]), labels)
+    weights, _ = fit_panel(np.stack([knows, guesses]), labels, np.ones(400))
     assert (weights[0] > 1).all()
     assert np.abs(weights[1]).max() < 0.2
 
@@ -165,7 +170,7 @@ def test_each_emotion_is_asked_of_the_network_that_knows_it():
     signal = 2.5 * np.eye(7)[labels]
     logits = rng.normal(size=(2, 600, 7)) + np.stack([signal * of_first, signal * ~of_first])
     votes = special.log_softmax(logits, axis=2)
-    weights, offsets = fit_panel(votes[:, :300], labels[:300])
+    weights, offsets = fit_panel(votes[:, :300], labels[:300], np.ones(300))
     assert ((weights[0] > weights[1]) == of_first).all()
 
     def accuracy(weights, offsets):
@@ -181,9 +186,39 @@ def test_an_emotion_that_a_network_hardly_ever_names_keeps_its_weight():
     labels = np.arange(140) % 7
     logits = rng.normal(size=(140, 7)) + 2 * np.eye(7)[labels]
     logits[:, 6] -= 5
-    weights, offsets = fit_panel(special.log_softmax(logits, axis=1)[None], labels)
+    weights, offsets = fit_panel(special.log_softmax(logits, axis=1)[None], labels, np.ones(140))
     assert weights[0, 6] >= weights[0, :6].mean()
     assert offsets.argmax() == 6
+
+
+def test_a_face_that_counts_twice_is_two_faces():
+    rng = np.random.default_rng(9)
+    labels, votes = rng.integers(0, 7, 60), special.log_softmax(rng.normal(size=(2, 60, 7)), axis=2)
+    counts = np.where(np.arange(60) < 20, 2.0, 1.0)
+    twice = np.repeat(np.arange(60), counts.astype(int))
+    found, expected = fit_panel(votes, labels, counts), fit_panel(votes[:, twice], labels[twice], np.ones(80))
+    for ours, theirs in zip(found, expected, strict=True):
+        assert ours == pytest.approx(theirs, abs=1e-3)
+
+
+def test_labels_that_are_not_trusted_have_no_say(crops, tmp_path):
+    pack, nets = crops(), write_network(tmp_path / "nets" / "bars.onnx", std=2000).parent
+    known = {}
+    # A label's source is the first letter of its split here.
+    for name, trust in (("all", {}), ("val", {"t": 0}), ("halves", {"t": 0.5, "v": 0.5})):
+        settings = SETTINGS.model_copy(update={"trust": trust})
+        learn_emotions(pack, nets, settings, AUGMENT, COMPUTE, 0, tmp_path / name, tmp_path / "history.csv")
+        known[name] = read_json(tmp_path / name / "config.json")["networks"]
+    assert known["all"] != known["val"]
+    assert known["all"] != known["halves"]
+    network = EmotionNetwork(nets / "bars.onnx", read_settings(nets / "bars.json"))
+    faces = EmotionFaces.open(pack)
+    rows = faces.pack.rows("val")
+    weights, _ = fit_panel(network(np.asarray(faces.pack.images[rows]))[None], faces.labels[rows], np.ones(len(rows)))
+    assert list(known["val"][0]["weights"].values()) == pytest.approx(weights[0], abs=1e-3)
+    settings = SETTINGS.model_copy(update={"trust": {"votes": 2}})
+    with pytest.raises(InputError, match=r"faces\.emotion\.trust names votes; labels are of t, v$"):
+        learn_emotions(pack, nets, settings, AUGMENT, COMPUTE, 0, tmp_path / "no", tmp_path / "history.csv")
 
 
 def test_without_emotion_pictures_networks_count_alike(crops, tmp_path, capsys):
@@ -311,7 +346,7 @@ def test_a_panel_of_one_is_fitted_as_logistic_regression_fits_it():
     logits = rng.normal(0, 1, (len(labels), 7)) + 2 * np.eye(7)[labels]
     # The networks saw all emotions equally often: these are its true posteriors then.
     votes = special.log_softmax(2 * logits, axis=1)
-    weights, offsets = fit_panel(votes[None], labels)
+    weights, offsets = fit_panel(votes[None], labels, np.ones(len(labels)))
     assert weights == pytest.approx(np.ones((1, 7)), abs=0.1)
     assert offsets - offsets[6] == pytest.approx(np.log([4, 2, 1, 1, 1, 1, 1]), abs=0.12)
     free = LogisticRegression(C=1e6, max_iter=500).fit(logits, labels)
@@ -323,7 +358,7 @@ def test_a_panel_of_one_is_fitted_as_logistic_regression_fits_it():
 
 def test_offsets_of_few_faces_stay_small():
     votes = special.log_softmax(np.random.default_rng(5).normal(size=(1, 3, 7)), axis=2)
-    _, offsets = fit_panel(votes, np.array([2, 2, 2]))
+    _, offsets = fit_panel(votes, np.array([2, 2, 2]), np.ones(3))
     # Nobody was ever anything but surprised, and still nothing else is impossible.
     assert np.abs(offsets).max() < 2
     assert offsets.argmax() == 2

@@ -10,5 +10,5 @@ exec dvc exp run --temp --name real-faces \
     -S faces.data.source=path -S "faces.data.path=$photos" \
     -S "faces.embedding.weights=$embedding" -S "faces.emotion.weights=$emotion" \
     -S 'faces.identity.enrolled=[ben_afflek,elton_john,jerry_seinfeld,lionel_messi,mindy_kaling]' \
-    -S faces.identity.false_accepts=0.01 \
+    -S faces.identity.false_accepts=0.01 -S +faces.emotion.trust.ferplus=2 \
     "$@" faces-publish

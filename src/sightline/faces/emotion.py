@@ -8,7 +8,7 @@ our own. Split 'test' is not looked at.
 """
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -81,7 +81,8 @@ def learn_emotions(
         history: the learning curve.
 
     Raises:
-        InputError: a pretrained network or its settings are wrong, or an emotion has no pictures to learn from.
+        InputError: a pretrained network or its settings are wrong, an emotion has no pictures to learn from, or
+            ``settings.trust`` names a source of labels that is not there.
     """
     faces = EmotionFaces.open(crops)
     with replacing_folder(out) as part:
@@ -93,7 +94,7 @@ def learn_emotions(
             network, curve = _train(faces, settings, augmentation, compute, workers, checkpoints, history)
             networks, unseen = [_export(network, faces, part, compute)], ["val"]
         write_csv(history, curve)
-        known = {"task": "faces", "classes": EMOTIONS, **calibrate(networks, faces, unseen)}
+        known = {"task": "faces", "classes": EMOTIONS, **calibrate(networks, faces, unseen, settings.trust)}
         write_json(part / "config.json", known)
 
 
@@ -122,6 +123,20 @@ class EmotionFaces:
         manifest = pack.manifest.assign(split=pack.manifest["split"].where(chosen, ""))
         return cls(Pack(pack.images, manifest), labels)
 
+    def counts(self, trust: Mapping[str, float]) -> FloatArray:
+        """How much each face counts, (N,), by the source of its label.
+
+        Raises:
+            InputError: no label comes from a source that ``trust`` names.
+        """
+        sets = self.pack.manifest["set"].where(self.labels >= 0, "")
+        there = sorted(set(sets) - {""})
+        if strange := sorted(set(trust) - set(there)):
+            raise InputError(
+                f"faces.emotion.trust names {', '.join(strange)}; labels are of {', '.join(there) or 'no source'}"
+            )
+        return np.array([trust.get(name, 1.0) for name in sets], np.float64)
+
     def check(self) -> None:
         """See that there is something to learn each emotion from, and to choose the best epoch by.
 
@@ -138,19 +153,22 @@ class EmotionFaces:
                 )
 
 
-def calibrate(networks: Sequence[EmotionNetwork], faces: EmotionFaces, splits: Sequence[str]) -> dict[str, Any]:
+def calibrate(
+    networks: Sequence[EmotionNetwork], faces: EmotionFaces, splits: Sequence[str], trust: Mapping[str, float]
+) -> dict[str, Any]:
     """What config.json says of the networks: how to use each, and how good they are on the faces that this rests on.
 
-    Those are the faces of ``splits``. Without any the networks count alike and no emotion is preferred.
+    Those are the faces of ``splits``, each counting as ``trust`` says. Without any the networks count alike and no
+    emotion is preferred.
     """
     rows = np.concatenate([faces.pack.rows(split) for split in splits])
-    labels = faces.labels[rows]
+    labels, counts = faces.labels[rows], faces.counts(trust)[rows]
     weights, offsets = np.full((len(networks), len(EMOTIONS)), 1 / len(networks)), np.zeros(len(EMOTIONS))
     rests_on: dict[str, Any] = {"splits": list(splits), "faces": len(rows)}
-    if len(rows):
+    if counts.any():
         images = np.asarray(faces.pack.images[rows])
         votes = np.stack([network(images) for network in networks])
-        weights, offsets = fit_panel(votes, labels)
+        weights, offsets = fit_panel(votes, labels, counts)
         rests_on |= {
             "split": _split_digest(faces),
             **_measure(combine(votes, weights, offsets), labels),
@@ -176,7 +194,7 @@ def calibrate(networks: Sequence[EmotionNetwork], faces: EmotionFaces, splits: S
     }
 
 
-def fit_panel(votes: FloatArray, labels: NDArray[np.integer[Any]]) -> tuple[FloatArray, FloatArray]:
+def fit_panel(votes: FloatArray, labels: NDArray[np.integer[Any]], counts: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Fit weights (S, 7) and offsets (7,) of :class:`~sightline.faces.feelings.Panel` to validation faces.
 
     They make the labels most likely, as vector scaling does (Guo et al., ICML 2017) with one network. A weight is what
@@ -189,20 +207,22 @@ def fit_panel(votes: FloatArray, labels: NDArray[np.integer[Any]]) -> tuple[Floa
     Args:
         votes: log-probabilities (S, N, 7) by S networks.
         labels: true emotions, (N,), numbers of columns.
+        counts: how many faces each stands for, (N,).
     """
-    voters, count, classes = votes.shape
+    voters, _, classes = votes.shape
     truth = np.eye(classes)[labels]
-    means = votes.mean(axis=1)
+    means = np.average(votes, axis=1, weights=counts)
     centred = votes - means[:, None]
 
     def loss(numbers: FloatArray) -> tuple[float, FloatArray]:
         weights, held = numbers[:voters, None], numbers[voters:].reshape(voters + 1, classes)
         logits = (weights[:, None] * votes + held[:voters, None] * centred).sum(0) + held[voters]
         logs = special.log_softmax(logits, axis=1)
-        excess = np.exp(logs) - truth
+        excess = counts[:, None] * (np.exp(logs) - truth)
         slopes = np.vstack([np.einsum("nk,snk->sk", excess, centred), excess.sum(0)]) + PRIOR * held
         found = np.concatenate([np.einsum("nk,snk->s", excess, votes), slopes.ravel()])
-        return float(-(logs * truth).sum() + PRIOR * (held**2).sum() / 2) / count, found / count
+        unlikely = -counts @ (logs * truth).sum(axis=1) + PRIOR * (held**2).sum() / 2
+        return float(unlikely) / counts.sum(), found / counts.sum()
 
     start = np.concatenate([np.full(voters, 1 / voters), np.zeros((voters + 1) * classes)])
     bounds = [(0, MOST)] * voters + [(None, None)] * ((voters + 1) * classes)

@@ -157,7 +157,8 @@ def _emotions(
     for of_set in tree.get("by_set", {}).values():
         # confusion.csv says it face by face.
         of_set.pop("confusion", None)
-    alone = {name.removeprefix(ALONE): _numbers(tested[name]) for name in tested if name.startswith(ALONE)}
+    columns = [str(name) for name in tested if str(name).startswith(ALONE)]
+    alone = {name.removeprefix(ALONE): _numbers(tested[name]) for name in columns}
     if tree and alone:
         sets, units = tested["set"].to_numpy(str), tested["unit"].to_numpy(str)
         of_panel = _numbers(tested["predicted"])

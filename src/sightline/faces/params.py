@@ -98,9 +98,13 @@ class Identity(Section):
 
 
 class Emotion(Section):
-    """Pretrained networks for emotions (a folder of ONNX files and their settings, or nothing), or how to train one."""
+    """Pretrained networks for emotions (a folder of ONNX files and their settings, or nothing), or how to train one.
+
+    ``trust`` is how much a face counts by the source of its label when networks are calibrated: 1 where none is named.
+    """
 
     weights: Path
+    trust: dict[str, Annotated[float, Field(ge=0)]] = Field(default_factory=dict)
     val_fraction: Fraction
     test_fraction: Fraction
     seed: int = Field(ge=0)
