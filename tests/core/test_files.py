@@ -115,6 +115,14 @@ def test_json_is_utf8_and_comes_back(tmp_path: Path) -> None:
     assert json.loads(text) == read_json(tmp_path / "out.json") == content
 
 
+def test_a_file_name_that_is_no_utf8_is_valid_json_and_comes_back(tmp_path: Path) -> None:
+    name = b"caf\xe9 \\ \xf0\x9f\x98\x80.jpg"
+    write_json(tmp_path / "out.json", {os.fsdecode(name): "é"})
+    assert "caf\\udce9 \\\\ 😀" in (tmp_path / "out.json").read_bytes().decode("utf-8")
+    ((found, _),) = read_json(tmp_path / "out.json").items()
+    assert os.fsencode(found) == name
+
+
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_json_refuses_what_is_no_json(tmp_path: Path, value: float) -> None:
     write_json(tmp_path / "out.json", {"value": 1})

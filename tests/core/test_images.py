@@ -82,6 +82,8 @@ CODED = {
     "gif": encode(PHOTO, "GIF"),
     "tiff": encode(PHOTO, "TIFF", compression="tiff_lzw"),
     "bmp": encode(PHOTO, "BMP"),
+    "avif": encode(PHOTO, "AVIF"),
+    "jpeg 2000": encode(PHOTO, "JPEG2000"),
 }
 
 
@@ -377,6 +379,32 @@ def test_files_are_listed_by_relative_path_without_hidden_ones(tmp_path: Path) -
         "b.jpg",
     ]
     assert [path.relative_to(folder).as_posix() for path in list_images(folder)] == ["a-b.webp", "a/z.PNG", "b.jpg"]
+
+
+@pytest.mark.parametrize("ending", ["jfif", "JPE", "mpo", "avif", "jp2", "HEIC", "heif", "dng", "CR2", "nef"])
+def test_no_kind_of_picture_is_passed_over(tmp_path: Path, ending: str) -> None:
+    (tmp_path / f"holiday.{ending}").touch()
+    assert [path.name for path in list_images(tmp_path)] == [f"holiday.{ending}"]
+
+
+@pytest.mark.parametrize("brand", [b"heic", b"mif1"])
+def test_heif_is_named_and_a_jpeg_by_its_name_is_read(tmp_path: Path, brand: bytes) -> None:
+    # The first box of a HEIF file (ISO/IEC 23008-12): its length, type, brand, version and compatible brands.
+    content = struct.pack(">I4s4sI4s4s", 24, b"ftyp", brand, 0, b"mif1", b"heic") + bytes(200)
+    damaged = CODED["avif"][:-200]
+    for data in (content, damaged):
+        assert reason_of(tmp_path, data, "picture.HEIC") == "HEIF is not read: convert it to JPEG or PNG"
+    np.testing.assert_array_equal(read(tmp_path, CODED["png"], "renamed.heic"), read(tmp_path, CODED["png"]))
+
+
+def test_of_the_pictures_in_an_mpo_file_the_first_is_read(tmp_path: Path) -> None:
+    both = encode(PHOTO, "MPO", save_all=True, append_images=[PHOTO.rotate(180)])
+    np.testing.assert_array_equal(read(tmp_path, both, "3d.mpo"), read(tmp_path, encode(PHOTO, "JPEG")))
+
+
+def test_the_thumbnail_in_raw_data_is_not_taken_for_the_picture(tmp_path: Path) -> None:
+    thumbnail = encode(PHOTO.resize((14, 10)), "TIFF")
+    assert reason_of(tmp_path, thumbnail, "picture.NEF").startswith("raw data of a camera are not read: convert it")
 
 
 def test_linked_files_are_listed_but_not_broken_links_or_circles(tmp_path: Path) -> None:

@@ -227,3 +227,83 @@ def test_a_centred_interval_is_the_same_one_moved_to_where_its_mean_is_the_value
     assert centred.high - centred.low == pytest.approx(plain.high - plain.low)
     # Of n units n draws leave out each with a chance of (1 - 1/n)^n.
     assert centred.low - plain.low == pytest.approx((1 - 1 / 50) ** 50, abs=0.01)
+
+
+def crossed_table(people, photos, seed, person=0.0, photo=0.0, noise=1.0):
+    """A value of each person in each photo, the sum of three effects of these deviations; and who and where it is."""
+    rng = np.random.default_rng(seed)
+    values = person * rng.normal(size=(people, 1)) + photo * rng.normal(size=photos)
+    who, where = np.divmod(np.arange(people * photos), photos)
+    return (values + noise * rng.normal(size=(people, photos))).ravel(), who, where.astype(str)
+
+
+def test_crossed_units_are_both_drawn_and_what_meets_is_in_the_resample_so_many_times() -> None:
+    values, people, photos = crossed_table(6, 5, seed=0, person=1, photo=1)
+    kept = np.random.default_rng(1).random(30) < 0.7
+    values, people, photos = values[kept], people[kept], photos[kept]
+    figure = bootstrap(mean_of(values), people, crossed=photos, seed=0, resamples=4000)["mean"]
+    of_pair = {(who, where): value for value, who, where in zip(values, people, photos, strict=True)}
+    rng, means = np.random.default_rng(2), []
+    for _ in range(4000):
+        drawn_people, drawn_photos = rng.integers(6, size=6), rng.integers(5, size=5).astype(str)
+        pairs = ((who, where) for who in drawn_people for where in drawn_photos)
+        means.append(np.mean([of_pair[pair] for pair in pairs if pair in of_pair]))
+    low, high = np.quantile(means, [0.025, 0.975])
+    assert (figure.value, figure.n) == (pytest.approx(values.mean()), 6)
+    assert (figure.low, figure.high) == (pytest.approx(low, abs=0.1), pytest.approx(high, abs=0.1))
+
+
+def test_samples_without_a_second_unit_are_drawn_with_their_first() -> None:
+    values, people, photos = crossed_table(8, 5, seed=3)
+    plain = bootstrap(mean_of(values), people, seed=0)
+    assert bootstrap(mean_of(values), people, crossed=np.full(40, ""), seed=0) == plain
+    # Of two lone samples one has a photo of its own, which is drawn once each time, and so changes nothing.
+    pair = bootstrap(mean_of(np.array([0.0, 1.0])), np.arange(2), crossed=np.array(["", "photo"]), seed=0)
+    assert pair == bootstrap(mean_of(np.array([0.0, 1.0])), np.arange(2), seed=0)
+    assert bootstrap(mean_of(values), people, crossed=photos, seed=0) != plain
+
+
+def test_pure_chance_counts_up_to_three_times_in_crossed_units() -> None:
+    # Owen 2007, theorem 3: expected variances of the resampled mean of a full table, to first order in 1 / units.
+    variances = []
+    for seed in range(20):
+        values, people, photos = crossed_table(30, 30, seed)
+        means: list[float] = []
+
+        def noted(weights, values=values, means=means):
+            means.append(float(np.average(values, weights=weights)))
+            return {"mean": means[-1]}
+
+        bootstrap(noted, people, crossed=photos, seed=seed, resamples=400)
+        variances.append(np.var(means[1:]))
+    assert np.mean(variances) * 900 == pytest.approx(3, rel=0.15)
+
+
+def test_resamples_whose_units_do_not_meet_are_left_out() -> None:
+    # Anna is in photo 1 alone and Ben in photo 2: one in eight resamples has neither.
+    drawn = []
+    bootstrap(
+        lambda w: (drawn.append(w), {"mean": float(np.average([0, 1], weights=w))})[1],
+        np.array(["anna", "ben"]),
+        crossed=np.array(["1", "2"]),
+        seed=0,
+    )
+    assert len(drawn) - 1 == pytest.approx(1000 * 7 / 8, abs=40)
+
+
+def test_where_few_people_recur_in_many_photos_only_crossed_units_cover_the_truth() -> None:
+    held = {"photos": 0, "crossed": 0}
+    for seed in range(60):
+        values, people, photos = crossed_table(8, 20, seed, person=1, photo=0.3)
+        by_photo = bootstrap(mean_of(values), photos, seed=seed, resamples=150)["mean"]
+        crossed = bootstrap(mean_of(values), people, crossed=photos, seed=seed, resamples=150)["mean"]
+        held["photos"] += by_photo.low <= 0 <= by_photo.high
+        held["crossed"] += crossed.low <= 0 <= crossed.high
+    assert held["photos"] < 30 < 50 <= held["crossed"]
+
+
+def test_differences_are_drawn_over_crossed_units_too() -> None:
+    values, people, photos = crossed_table(8, 10, seed=4, person=1, photo=1)
+    before, after = mean_of(np.zeros(80)), mean_of(values)
+    difference = paired_difference(before, after, people, crossed=photos, seed=0, resamples=200)["mean"]
+    assert difference == bootstrap(after, people, crossed=photos, seed=0, resamples=200)["mean"]

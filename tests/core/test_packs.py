@@ -66,11 +66,21 @@ def test_rows_of_a_split_ascend(tmp_path: Path) -> None:
     assert len(pack.rows("test")) == 0
 
 
-@pytest.mark.parametrize("label", ["NA", "nan", "", "007", "1e3", "True", "iron, native", 'so-called "gold"', "黄铁矿"])
-def test_a_class_may_have_any_name(tmp_path: Path, label: str) -> None:
+@pytest.mark.parametrize("column", ["label", "person", "name", "photo"])
+@pytest.mark.parametrize("text", ["NA", "nan", "", "007", "1e3", "True", "iron, native", 'so-called "gold"', "黄铁矿"])
+def test_a_class_and_a_person_may_have_any_name(tmp_path: Path, column: str, text: str) -> None:
     images = np.zeros((2, 4, 4, 3), np.uint8)
-    write_pack(tmp_path / "pack", 4, [(images, [{"split": "train", "label": label}] * 2)])
-    assert list(open_pack(tmp_path / "pack").manifest["label"]) == [label, label]
+    write_pack(tmp_path / "pack", 4, [(images, [{"split": "train", column: text, "left": 3, "score": 0.5}] * 2)])
+    manifest = open_pack(tmp_path / "pack").manifest
+    assert manifest[column].tolist() == [text, text]
+    assert (manifest["left"].dtype, manifest["score"].dtype) == (np.int64, np.float64)
+
+
+def test_texts_that_might_be_read_as_numbers_are_not_written(tmp_path: Path) -> None:
+    row = {"split": "train", "nickname": "007"}
+    with pytest.raises(ValueError, match="nickname hold texts"):
+        write_pack(tmp_path / "pack", 4, [(np.zeros((1, 4, 4, 3), np.uint8), [row])])
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(

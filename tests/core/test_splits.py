@@ -105,3 +105,9 @@ def test_small_classes_are_in_every_split_though_no_fraction_is_met() -> None:
     split = assign_splits(labels, np.arange(8), val_fraction=0.3, test_fraction=0.3, seed=0)
     for label in ("a", "b"):
         assert set(split[labels == label]) == set(SPLITS)
+
+
+def test_classes_that_are_all_too_small_are_an_error_that_names_the_largest() -> None:
+    labels = np.repeat(["common", "rare"], [3, 2])
+    with pytest.raises(InputError, match="the 3 left of 'common', the largest class, cannot be split 4 ways"):
+        assign_splits(labels, np.arange(5), val_fraction=0.25, test_fraction=0.25, seed=1)

@@ -76,7 +76,7 @@ def write_emotion(folder: Path) -> None:
         helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), folder / "guess.onnx"
     )
     settings = {"size": 8, "colour": "grey", "output": "logits", "gives": "logits", "classes": EMOTIONS}
-    network = {"file": "guess.onnx", "weight": 1.0, "settings": settings}
+    network = {"file": "guess.onnx", "weights": dict.fromkeys(EMOTIONS, 1.0), "settings": settings}
     write_json(folder / "config.json", {"networks": [network], "offsets": dict.fromkeys(EMOTIONS, 0.0)})
 
 

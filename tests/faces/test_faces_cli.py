@@ -1,6 +1,7 @@
 """``sightline faces …`` as people call it: what goes to stdout, what to stderr, and the exit status."""
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 from sightline.cli import main
 from sightline.core.images import read_image
 from sightline.faces.gallery import load_gallery
-from sightline.faces.predictor import gallery_file
+from sightline.faces.predictor import gallery_file, people
 
 PhotoWriter = Callable[..., Path]
 
@@ -42,7 +43,8 @@ def test_photos_become_json_and_pictures(
     found = json.loads(out)
     assert list(found) == [str(first), str(second)]
     assert [face["name"] for face in found[str(first)]["faces"]] == ["anna"]
-    assert found[str(second)] == {"width": 120, "height": 90, "faces": []}
+    picture = str(tmp_path / "drawn" / "empty.jpg")
+    assert found[str(second)] == {"picture": picture, "width": 120, "height": 90, "faces": []}
     assert sorted(path.name for path in (tmp_path / "drawn").iterdir()) == ["a.jpg", "empty.jpg"]
     assert read_image(tmp_path / "drawn" / "empty.jpg").shape[2] == 3
 
@@ -64,7 +66,8 @@ def test_people_come_and_go(deployed: Path, photo: PhotoWriter, sightline: Calla
     model = ("--model", deployed)
     assert json.loads(sightline("people", *model)[1]) == {"anna": 1, "ben": 1}
     status, out, err = sightline("enrol", " Zoë ", photo("e.png", "eve"), photo("f.png", "eve", 1), *model)
-    assert (status, out, err) == (0, "", "Zoë is enrolled, as one of 3\n")
+    assert (status, out) == (0, "")
+    assert err == f"Zoë is enrolled, as one of 3, in {gallery_file(deployed)}\n"
     assert json.loads(sightline("people", *model)[1]) == {"Zoë": 2, "anna": 1, "ben": 1}
     assert sightline("forget", "Zoë", *model)[0] == 0
     assert json.loads(sightline("people", *model)[1]) == {"anna": 1, "ben": 1}
@@ -75,7 +78,7 @@ def test_a_double_is_warned_of_on_stderr(
 ) -> None:
     status, _, err = sightline("enrol", "benny", photo("b.png", "ben"), "--model", deployed)
     assert status == 0
-    assert "warning: benny: photo 1 of 1 is also enrolled as ben\n" in err
+    assert f"warning: {photo('b.png', 'ben')}, now enrolled as benny, is also enrolled as ben\n" in err
     assert "warning: ben and benny look like one person under two names" in err
 
 
@@ -122,14 +125,110 @@ def test_a_damaged_gallery_stays_for_a_person_to_look_at(
     assert path.read_bytes() == half
 
 
-def test_a_gallery_elsewhere_is_made_by_enrolling(
+def test_a_gallery_elsewhere_is_made_by_enrolling_with_new(
     deployed: Path, tmp_path: Path, photo: PhotoWriter, sightline: Callable[..., tuple[int, str, str]]
 ) -> None:
     own = tmp_path / "own.safetensors"
-    assert sightline("forget", "eve", "--model", deployed, "--gallery", own)[0] == 1
-    assert not own.exists()
-    assert sightline("enrol", "eve", photo("e.png", "eve"), "--model", deployed, "--gallery", own)[0] == 0
+    where = ("--model", deployed, "--gallery", own)
+    assert sightline("forget", "eve", *where)[0] == 1
+    status, _, err = sightline("enrol", "eve", photo("e.png", "eve"), *where)
+    assert status == 1
+    assert f"error: {own}: no such gallery: is its name right?" in err
+    assert list(tmp_path.glob("*own*")) == []
+    status, _, err = sightline("enrol", "eve", photo("e.png", "eve"), *where, "--new")
+    assert (status, err) == (0, f"eve is enrolled, as one of 1, in {own} (new)\n")
+    status, _, err = sightline("enrol", "ben", photo("b.png", "ben"), *where, "--new")
+    assert (status, err) == (1, f"error: {own} is there already: without --new people are added to it\n")
     assert load_gallery(own).people == ("eve",)
+
+
+def test_what_the_pipeline_will_undo_is_said(
+    deployed: Path,
+    photo: PhotoWriter,
+    sightline: Callable[..., tuple[int, str, str]],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("models/faces").mkdir(parents=True)
+    deployed.rename("models/faces/deployed")
+    _, _, err = sightline("enrol", "eve", photo("e.png", "eve"))
+    assert "the next 'dvc repro' makes that gallery anew: with --gallery people stay enrolled" in err
+    _, _, err = sightline("forget", "eve")
+    assert "the next 'dvc repro' makes that gallery anew, from the photos" in err
+
+
+def test_a_folder_is_its_pictures_and_what_else_is_in_it_is_named(
+    deployed: Path, photo: PhotoWriter, sightline: Callable[..., tuple[int, str, str]]
+) -> None:
+    folder = photo("1.png", "eve").parent
+    photo("2.png", "eve", 1)
+    (folder / "notes.txt").write_text("eve, on two days")
+    (folder / "friends").mkdir()
+    deeper = photo("b.png", "ben").rename(folder / "friends" / "b.png")
+    notes = f"{folder / 'notes.txt'}: no picture by its name: left out\n"
+
+    status, out, err = sightline("identify", folder, "--model", deployed)
+    assert (status, err) == (0, notes)
+    assert list(json.loads(out)) == [str(folder / "1.png"), str(folder / "2.png"), str(deeper)]
+
+    # Whoever enrols a folder of people under one name would have them all taken for that one.
+    status, _, err = sightline("enrol", "eve", folder, "--model", deployed)
+    assert status == 0
+    assert err.startswith(f"{deeper}: in a folder within {folder}: left out\n{notes}eve is enrolled")
+    assert people(deployed) == {"anna": 1, "ben": 1, "eve": 2}
+    deeper.rename(folder / "b.png")
+    status, _, err = sightline("enrol", "eve", folder / "friends", "--model", deployed)
+    assert (status, err) == (1, f"error: {folder / 'friends'} holds no pictures\n")
+
+
+def test_a_picture_that_cannot_be_written_costs_no_answer(
+    deployed: Path, tmp_path: Path, photo: PhotoWriter, sightline: Callable[..., tuple[int, str, str]]
+) -> None:
+    first, second = photo("a.png", "anna"), photo("b.png", "ben")
+    drawn = tmp_path / "drawn"
+    (drawn / "a.jpg" / "in the way").mkdir(parents=True)
+    status, out, err = sightline("identify", first, second, "--model", deployed, "--pictures", drawn)
+    found = json.loads(out)
+    assert status == 1
+    assert [face["name"] for photo in (first, second) for face in found[str(photo)]["faces"]] == ["anna", "ben"]
+    assert (found[str(first)]["picture"], found[str(second)]["picture"]) == (None, str(drawn / "b.jpg"))
+    assert found[str(first)]["picture_error"] == f"{drawn / 'a.jpg'}: Is a directory"
+    assert err == f"{first}: no picture: {drawn / 'a.jpg'}: Is a directory\n"
+    assert sorted(path.name for path in drawn.iterdir()) == ["a.jpg", "b.jpg"]
+
+    (tmp_path / "file").touch()
+    status, out, err = sightline("identify", first, second, "--model", deployed, "--pictures", tmp_path / "file" / "in")
+    assert (status, len(json.loads(out))) == (1, 2)
+    assert err.count("no picture: ") == 2
+
+
+def test_each_answer_names_its_picture(
+    deployed: Path, tmp_path: Path, photo: PhotoWriter, sightline: Callable[..., tuple[int, str, str]]
+) -> None:
+    """Also where two photos are of one name."""
+    ben = photo("same.png", "ben")
+    (tmp_path / "other").mkdir()
+    ben = ben.rename(tmp_path / "other" / "same.png")
+    empty = photo("same.png", np.full((90, 600, 3), 80, np.uint8))
+    _, out, _ = sightline("identify", ben, empty, "--model", deployed, "--pictures", tmp_path / "drawn")
+    drawn = {photo: read_image(Path(about["picture"])) for photo, about in json.loads(out).items()}
+    assert drawn[str(ben)].shape[0] == drawn[str(ben)].shape[1]
+    assert drawn[str(empty)].shape[0] < drawn[str(empty)].shape[1]
+
+
+def test_a_name_that_is_no_utf_8_comes_back_from_the_json(
+    deployed: Path, tmp_path: Path, photo: PhotoWriter, sightline: Callable[..., tuple[int, str, str]]
+) -> None:
+    name = os.fsencode(tmp_path) + b"/caf\xe9.png"
+    photo("a.png", "anna").rename(os.fsdecode(name))
+    status, out, _ = sightline("identify", os.fsdecode(name), "--model", deployed, "--pictures", tmp_path / "drawn")
+    ((path, about),) = json.loads(out).items()
+    assert status == 0
+    assert "caf\\udce9.png" in out
+    assert os.fsencode(path) == name
+    assert [os.fsencode(path.name) for path in (tmp_path / "drawn").iterdir()] == [b"caf\xe9.jpg"]
+    assert os.fsencode(about["picture"]).endswith(b"/drawn/caf\xe9.jpg")
 
 
 @pytest.mark.parametrize("named", ["the folder", "the photo"])

@@ -14,7 +14,7 @@ from sklearn.linear_model import LogisticRegression
 from sightline.core.errors import InputError
 from sightline.core.files import read_json
 from sightline.core.packs import write_pack
-from sightline.faces.emotion import EmotionFaces, find_networks, fit_panel, learn_emotions
+from sightline.faces.emotion import EmotionFaces, fit_panel, learn_emotions
 from sightline.faces.feelings import FACE_WINDOW, EmotionNetwork, Settings, combine, load_emotion, read_settings
 from sightline.faces.params import EMOTIONS, Emotion, Network
 from sightline.params import Augment, Compute
@@ -41,12 +41,17 @@ def face(emotion, rng):
 def crops(tmp_path):
     def make(counts=(("train", 12), ("val", 4), ("test", 3)), emotions=EMOTIONS):
         rng = np.random.default_rng(0)
-        rows, images = [{"photo": "gallery/a.jpg", "role": "gallery", "emotion": "", "split": "val"}], [face(0, rng)]
+        rows, images = (
+            [{"photo": "gallery/a.jpg", "role": "gallery", "emotion": "", "split": "val", "set": ""}],
+            [face(0, rng)],
+        )
         for number, emotion in enumerate(emotions):
             for split, count in counts:
                 for index in range(count):
                     photo = f"emotion/{emotion}/{split}{index}.jpg"
-                    rows.append({"photo": photo, "role": "emotion", "emotion": emotion, "split": split})
+                    rows.append(
+                        {"photo": photo, "role": "emotion", "emotion": emotion, "split": split, "set": split[0]}
+                    )
                     images.append(face(number, rng))
         write_pack(tmp_path / "crops", 144, [(np.stack(images), rows)])
         return tmp_path / "crops"
@@ -124,7 +129,7 @@ def test_our_own_network_learns_and_reads_the_faces_of_the_test_split(crops, not
 
 
 def test_a_pretrained_network_is_read_in_its_own_order(crops, tmp_path):
-    folder = run(crops(), write_network(tmp_path / "nets" / "bars.onnx"), tmp_path)
+    folder = run(crops(), write_network(tmp_path / "nets" / "bars.onnx").parent, tmp_path)
     # The folder is all that is needed.
     shutil.rmtree(tmp_path / "nets")
     faces = EmotionFaces.open(tmp_path / "crops")
@@ -153,9 +158,67 @@ def test_a_voter_that_knows_nothing_has_no_say():
     labels = rng.integers(0, 7, 400)
     knows = special.log_softmax(rng.normal(size=(400, 7)) + 2 * np.eye(7)[labels], axis=1)
     guesses = special.log_softmax(2 * rng.normal(size=(400, 7)), axis=1)
-    weights, _ = fit_panel(np.stack([knows, guesses]), labels)
-    assert weights[0] > 1
-    assert weights[1] < 0.1
+    weights, _ = fit_panel(np.stack([knows, guesses]), labels, np.ones(400))
+    assert (weights[0] > 1).all()
+    assert np.abs(weights[1]).max() < 0.2
+
+
+def test_each_emotion_is_asked_of_the_network_that_knows_it():
+    rng = np.random.default_rng(7)
+    labels = rng.integers(0, 7, 600)
+    of_first = np.arange(7) < 4
+    signal = 2.5 * np.eye(7)[labels]
+    logits = rng.normal(size=(2, 600, 7)) + np.stack([signal * of_first, signal * ~of_first])
+    votes = special.log_softmax(logits, axis=2)
+    weights, offsets = fit_panel(votes[:, :300], labels[:300], np.ones(300))
+    assert ((weights[0] > weights[1]) == of_first).all()
+
+    def accuracy(weights, offsets):
+        return (combine(votes[:, 300:], weights, offsets).argmax(1) == labels[300:]).mean()
+
+    # No mixture in which a network counts alike for all emotions comes near.
+    mixed = [accuracy(np.outer([share, 1 - share], np.ones(7)), np.zeros(7)) for share in np.linspace(0, 1, 21)]
+    assert accuracy(weights, offsets) > max(mixed) + 0.05
+
+
+def test_an_emotion_that_a_network_hardly_ever_names_keeps_its_weight():
+    rng = np.random.default_rng(8)
+    labels = np.arange(140) % 7
+    logits = rng.normal(size=(140, 7)) + 2 * np.eye(7)[labels]
+    logits[:, 6] -= 5
+    weights, offsets = fit_panel(special.log_softmax(logits, axis=1)[None], labels, np.ones(140))
+    assert weights[0, 6] >= weights[0, :6].mean()
+    assert offsets.argmax() == 6
+
+
+def test_a_face_that_counts_twice_is_two_faces():
+    rng = np.random.default_rng(9)
+    labels, votes = rng.integers(0, 7, 60), special.log_softmax(rng.normal(size=(2, 60, 7)), axis=2)
+    counts = np.where(np.arange(60) < 20, 2.0, 1.0)
+    twice = np.repeat(np.arange(60), counts.astype(int))
+    found, expected = fit_panel(votes, labels, counts), fit_panel(votes[:, twice], labels[twice], np.ones(80))
+    for ours, theirs in zip(found, expected, strict=True):
+        assert ours == pytest.approx(theirs, abs=1e-3)
+
+
+def test_labels_that_are_not_trusted_have_no_say(crops, tmp_path):
+    pack, nets = crops(), write_network(tmp_path / "nets" / "bars.onnx", std=2000).parent
+    known = {}
+    # A label's source is the first letter of its split here.
+    for name, trust in (("all", {}), ("val", {"t": 0}), ("halves", {"t": 0.5, "v": 0.5})):
+        settings = SETTINGS.model_copy(update={"trust": trust})
+        learn_emotions(pack, nets, settings, AUGMENT, COMPUTE, 0, tmp_path / name, tmp_path / "history.csv")
+        known[name] = read_json(tmp_path / name / "config.json")["networks"]
+    assert known["all"] != known["val"]
+    assert known["all"] != known["halves"]
+    network = EmotionNetwork(nets / "bars.onnx", read_settings(nets / "bars.json"))
+    faces = EmotionFaces.open(pack)
+    rows = faces.pack.rows("val")
+    weights, _ = fit_panel(network(np.asarray(faces.pack.images[rows]))[None], faces.labels[rows], np.ones(len(rows)))
+    assert list(known["val"][0]["weights"].values()) == pytest.approx(weights[0], abs=1e-3)
+    settings = SETTINGS.model_copy(update={"trust": {"votes": 2}})
+    with pytest.raises(InputError, match=r"faces\.emotion\.trust names votes; labels are of t, v$"):
+        learn_emotions(pack, nets, settings, AUGMENT, COMPUTE, 0, tmp_path / "no", tmp_path / "history.csv")
 
 
 def test_without_emotion_pictures_networks_count_alike(crops, tmp_path, capsys):
@@ -163,13 +226,13 @@ def test_without_emotion_pictures_networks_count_alike(crops, tmp_path, capsys):
     write_network(tmp_path / "nets" / "b.onnx", channels=1)
     folder = run(crops(emotions=()), tmp_path / "nets", tmp_path)
     config = read_json(folder / "config.json")
-    assert [member["weight"] for member in config["networks"]] == [0.5, 0.5]
+    assert [member["weights"] for member in config["networks"]] == [dict.fromkeys(EMOTIONS, 0.5)] * 2
     assert config["calibration"] == {"splits": ["train", "val"], "faces": 0}
     assert "no emotion pictures to calibrate on" in capsys.readouterr().err
 
 
 def test_an_emotion_without_pictures_is_named(crops, nothing, tmp_path):
-    with pytest.raises(InputError, match="no picture of fear in split 'train'"):
+    with pytest.raises(InputError, match=r"no picture of fear in split 'train' \(of 0 in all\)"):
         run(crops(emotions=EMOTIONS[:-1]), nothing, tmp_path)
     with pytest.raises(InputError, match=r"no picture of neutral, happiness, .* in split 'val'"):
         run(crops(counts=(("train", 2),)), nothing, tmp_path)
@@ -204,7 +267,7 @@ def test_settings_that_cannot_be_are_one_clear_line(tmp_path, crops, changes, me
     known = json.loads(path.with_suffix(".json").read_text())
     path.with_suffix(".json").write_text(json.dumps(known | changes))
     with pytest.raises(InputError) as caught:
-        run(crops(counts=(("val", 1),)), path, tmp_path)
+        run(crops(counts=(("val", 1),)), path.parent, tmp_path)
     assert message in str(caught.value)
     assert str(tmp_path / "nets") in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -218,17 +281,13 @@ def test_files_that_are_no_networks_are_one_clear_line(tmp_path, crops):
         read_settings(path.with_suffix(".json"))
     path.with_suffix(".json").unlink()
     with pytest.raises(InputError, match=r"bars\.json is missing"):
-        run(crops(counts=(("val", 1),)), path, tmp_path)
+        run(crops(counts=(("val", 1),)), path.parent, tmp_path)
     write_network(path)
     path.write_bytes(b"not a graph")
     with pytest.raises(InputError, match=r"bars\.onnx is no model") as caught:
-        run(crops(counts=(("val", 1),)), path, tmp_path)
+        run(crops(counts=(("val", 1),)), path.parent, tmp_path)
     assert "\n" not in str(caught.value)
     (tmp_path / "empty").mkdir()
-    with pytest.raises(InputError, match=r"holds no \.onnx file"):
-        find_networks(tmp_path / "empty")
-    with pytest.raises(InputError, match="there is no"):
-        find_networks(tmp_path / "elsewhere.onnx")
     with pytest.raises(InputError, match="holds no networks for emotions"):
         load_emotion(tmp_path / "empty")
     (tmp_path / "empty" / "config.json").write_text('{"networks": [{}]}')
@@ -287,8 +346,8 @@ def test_a_panel_of_one_is_fitted_as_logistic_regression_fits_it():
     logits = rng.normal(0, 1, (len(labels), 7)) + 2 * np.eye(7)[labels]
     # The networks saw all emotions equally often: these are its true posteriors then.
     votes = special.log_softmax(2 * logits, axis=1)
-    weights, offsets = fit_panel(votes[None], labels)
-    assert weights == pytest.approx([1], abs=0.05)
+    weights, offsets = fit_panel(votes[None], labels, np.ones(len(labels)))
+    assert weights == pytest.approx(np.ones((1, 7)), abs=0.1)
     assert offsets - offsets[6] == pytest.approx(np.log([4, 2, 1, 1, 1, 1, 1]), abs=0.12)
     free = LogisticRegression(C=1e6, max_iter=500).fit(logits, labels)
     ours = special.log_softmax(weights[0] * votes + offsets, axis=1)
@@ -299,7 +358,7 @@ def test_a_panel_of_one_is_fitted_as_logistic_regression_fits_it():
 
 def test_offsets_of_few_faces_stay_small():
     votes = special.log_softmax(np.random.default_rng(5).normal(size=(1, 3, 7)), axis=2)
-    _, offsets = fit_panel(votes, np.array([2, 2, 2]))
+    _, offsets = fit_panel(votes, np.array([2, 2, 2]), np.ones(3))
     # Nobody was ever anything but surprised, and still nothing else is impossible.
     assert np.abs(offsets).max() < 2
     assert offsets.argmax() == 2
@@ -307,13 +366,14 @@ def test_offsets_of_few_faces_stay_small():
 
 def test_votes_are_combined_as_weighted_geometric_means():
     first, second = np.array([0.7, 0.3]), np.array([0.2, 0.8])
-    found = combine(np.log([[first], [second]]), np.array([1.0, 0.5]), np.array([0.0, np.log(2)]))
-    odds = 0.7 / 0.3 * (0.2 / 0.8) ** 0.5 / 2
+    weights = np.array([[1.0, 1.0], [0.5, 0.25]])
+    found = combine(np.log([[first], [second]]), weights, np.array([0.0, np.log(2)]))
+    odds = 0.7 / 0.3 * 0.2**0.5 / 0.8**0.25 / 2
     assert found[0] == pytest.approx([odds / (1 + odds), 1 / (1 + odds)])
 
 
 def test_crops_of_another_size_are_refused(crops, tmp_path):
-    folder = run(crops(counts=(("val", 2),)), write_network(tmp_path / "nets" / "bars.onnx"), tmp_path)
+    folder = run(crops(counts=(("val", 2),)), write_network(tmp_path / "nets" / "bars.onnx").parent, tmp_path)
     with pytest.raises(ValueError, match="not \\(N, 144, 144, 3\\)"):
         load_emotion(folder)(np.zeros((1, 112, 112, 3), np.uint8))
 

@@ -9,7 +9,7 @@ from sklearn.metrics import (
 )
 
 from sightline.core.errors import InputError
-from sightline.faces.emotion_figures import confusion, emotion_figures
+from sightline.faces.emotion_figures import confusion, emotion_figures, network_figures
 from sightline.faces.params import EMOTIONS, Evaluate
 
 SETTINGS = Evaluate(iou=0.5, resamples=200, seed=3)
@@ -69,6 +69,41 @@ def test_calibration_error_by_hand():
     probabilities[:, 2] = 0.9
     tree = emotion_figures(probabilities, np.array([2, 2, 2, 0]), np.full(4, ""), np.arange(4), SETTINGS)
     assert tree["ece"]["value"] == pytest.approx(0.15)
+
+
+def test_the_interval_of_a_small_calibration_error_lies_around_it():
+    # Whoever says 0.6 is right six times in ten: no error, while hardly any resample has as many right answers.
+    labels = np.array([2] * 60 + [0] * 40)
+    probabilities = np.full((100, 7), 0.4 / 6)
+    probabilities[:, 2] = 0.6
+    ece = emotion_figures(probabilities, labels, np.full(100, ""), np.arange(100), SETTINGS)["ece"]
+    assert ece["value"] == pytest.approx(0, abs=1e-6)
+    assert ece["low"] == 0
+    # Half of what a share's error is likely to be, and no more: sqrt(0.6 * 0.4 / 100) = 0.05.
+    assert 0.03 < ece["high"] < 0.08
+
+
+def test_the_panel_is_compared_with_each_network_on_the_same_resamples():
+    probabilities, labels = guesses(120)
+    panel = probabilities.argmax(1)
+    answers = {"same": panel, "one worse": panel.copy(), "never": (labels + 1) % 7}
+    right = np.flatnonzero(panel == labels)
+    answers["one worse"][right[0]] = (labels[right[0]] + 1) % 7
+    sets = np.array(["a"] * 100 + ["b"] * 18 + ["c"] * 2)
+    groups = np.append(np.arange(118), [118, 118])
+    found = network_figures(answers, panel, labels, sets, groups, SETTINGS)
+    accuracy = accuracy_score(labels, panel)
+    gains = {name: tree["panel_minus_this"]["emotion_accuracy"] for name, tree in found.items()}
+    assert {gains["same"][key] for key in ("value", "low", "high")} == {0}
+    # One face is in 0 to 5 times, whatever happens to the others.
+    assert gains["one worse"]["value"] == pytest.approx(1 / 120, abs=1e-6)
+    assert 0 <= gains["one worse"]["low"] <= gains["one worse"]["high"] < 5 / 120
+    assert gains["never"]["value"] == pytest.approx(accuracy, abs=1e-6)
+    assert found["never"]["emotion_accuracy"]["value"] == found["never"]["macro_f1"]["value"] == 0
+    assert found["same"]["by_set"]["b"]["emotion_accuracy"]["value"] == pytest.approx(
+        accuracy_score(labels[100:118], panel[100:118]), abs=1e-6
+    )
+    assert found["same"]["by_set"]["c"] == {"faces": 2}
 
 
 def test_a_set_of_one_photo_has_no_interval():

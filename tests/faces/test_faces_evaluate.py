@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 from sklearn import metrics
 
 from sightline.faces.detection_figures import detection_figures
@@ -146,7 +147,10 @@ SIMILARITY = [1, 1, *[0.9, 0.4, 0.8], *[0.7, 0.6], *[0.65, 0.2], 0.99, *[0.95, 0
 def test_what_nobody_knows_and_what_chose_thresholds_does_not_test(manifest: pd.DataFrame) -> None:
     faces = faces_to_test(manifest, answers(manifest, NAMES, SIMILARITY))
     assert faces["truth"].tolist() == ["anna"] * 3 + ["ben"] * 2 + ["", ""] + ["anna", "", "ben", ""]
-    assert faces["unit"].nunique() == len({"anna", "ben", "eve", "groups/1.jpg", "groups/2.jpg"})
+    # Who has a name is one person alone and in groups; the photo stands for who has none.
+    assert faces["unit"].tolist()[-6:] == ["eve", "eve", "anna", "groups/1.jpg", "ben", "cleo"]
+    assert faces["unit"].nunique() == len({"anna", "ben", "eve", "groups/1.jpg", "cleo"})
+    assert faces["crossed"].tolist() == [""] * 7 + ["groups/1.jpg", "", "groups/2.jpg", "groups/2.jpg"]
     assert manifest.loc[faces["row"], "photo"].tolist() == faces["photo"].tolist()
 
 
@@ -170,8 +174,27 @@ def test_figures_of_identification_are_those_that_one_counts(manifest: pd.DataFr
     assert {name: tree[name]["cnn"]["value"] for name in expected} == pytest.approx(expected, abs=1e-6)
     assert tree["by_part"]["portraits"]["rank1"]["cnn"]["value"] == pytest.approx(4 / 5)
     assert tree["by_part"]["groups"]["far"]["cnn"]["value"] == 0
-    assert (tree["rank1"]["cnn"]["n"], tree["by_part"]["portraits"]["rank1"]["cnn"]["n"]) == (5, 3)
-    assert tree["faces"] == {"known": 7, "unknown": 4}
+    # Anna and Ben; Eve, Cleo and a photo; all of these.
+    assert [tree[name]["cnn"]["n"] for name in ("rank1", "far", "open_set_auroc")] == [2, 3, 5]
+    assert (tree["faces"], tree["units"]) == ({"known": 7, "unknown": 4}, {"known": 2, "unknown": 3})
+    # One stranger is not enough for an interval.
+    assert not {"far", "open_set_auroc"} & set(tree["by_part"]["portraits"])
+
+
+def test_many_group_photos_of_a_few_people_are_no_more_people() -> None:
+    names = [f"p{number}" for number in range(8)]
+    faces = pd.DataFrame(
+        [(name, f"groups/{photo}.jpg", "groups", number) for number, name in enumerate(names) for photo in range(30)],
+        columns=["truth", "crossed", "part", "number"],
+    )
+    # Six are always recognised and two never.
+    faces["name_cnn"] = faces["truth"].where(faces["number"] < 6, "nobody")
+    faces = faces.assign(unit=faces["truth"], similarity_cnn=0.9)
+    tree, _ = identity_figures(faces, {"cnn": 0.5}, Evaluate(iou=0.5, resamples=2000, seed=1))
+    rank1 = tree["rank1"]["cnn"]
+    # Photos do not matter, so of each resample of eight people the share that is recognised counts.
+    low, high = stats.binom(8, 6 / 8).ppf([0.025, 0.975]) / 8
+    assert (rank1["low"], rank1["high"], rank1["n"]) == (pytest.approx(low), pytest.approx(high), 8)
 
 
 def test_methods_are_compared_on_the_same_resamples(manifest: pd.DataFrame) -> None:
@@ -212,8 +235,22 @@ def test_a_face_that_was_not_found_was_not_named(manifest: pd.DataFrame) -> None
     boxes["box"] = [0, 0, 7, 8]
     found = found_and_named(faces, boxes, {"cnn": 0.62}, SETTINGS)
     assert found["cnn"]["value"] == pytest.approx(1 / 3, abs=1e-6)
-    assert found["cnn"]["n"] == 2
-    assert found_and_named(faces, boxes[:1], {"cnn": 0.62}, SETTINGS) == {}
+    assert found["cnn"]["n"] == len({"anna", "ben"})
+    # One person, or one photo.
+    assert found_and_named(faces, boxes[boxes["name"] == "anna"], {"cnn": 0.62}, SETTINGS) == {}
+    assert found_and_named(faces, boxes[1:3], {"cnn": 0.62}, SETTINGS) == {}
+
+
+def test_who_is_named_in_the_photo_that_is_drawn_again_is_drawn_with_it() -> None:
+    seats = [(f"groups/{photo}.jpg", seat) for photo in range(10) for seat in range(3)]
+    boxes = box_table(*((photo, A, f"p{seat}", 0) for photo, seat in seats))
+    truth = boxes["name"]
+    faces = boxes[["photo", "box"]].assign(truth=truth, name_cnn=truth, similarity_cnn=0.9)
+    # All three are named in eight photos and nobody is in the dark ones.
+    faces.loc[faces["photo"].isin(["groups/3.jpg", "groups/7.jpg"]), "similarity_cnn"] = 0.1
+    found = found_and_named(faces, boxes, {"cnn": 0.5}, Evaluate(iou=0.5, resamples=2000, seed=1))["cnn"]
+    low, high = stats.binom(10, 8 / 10).ppf([0.025, 0.975]) / 10
+    assert (found["low"], found["high"], found["n"]) == (pytest.approx(low), pytest.approx(high), 3)
 
 
 def judged(manifest: pd.DataFrame) -> pd.DataFrame:

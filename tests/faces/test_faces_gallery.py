@@ -1,5 +1,6 @@
 """The gallery file: enrol, forget, what is said of doubles, damage, two writers at once."""
 
+import fcntl
 import json
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from safetensors import safe_open
 
 from sightline.core.errors import InputError
+from sightline.faces import gallery as module
 from sightline.faces.gallery import Gallery, enrol_in, forget_in, identify, load_gallery, save_gallery
 from sightline.faces.neighbours import unit
 
@@ -26,8 +28,12 @@ def digests(prefix: str, count: int = 3) -> list[str]:
     return [f"{prefix}-{number}" for number in range(count)]
 
 
-def enrol(path: Path, name: str, vectors: NDArray[np.float32], codes: list[str]) -> list[str]:
-    return enrol_in(path, name, vectors, codes, "network", K, THRESHOLD)
+def enrol(
+    path: Path, name: str, vectors: NDArray[np.float32], codes: list[str], describer: str = "network"
+) -> list[str]:
+    """Into a file that is there or, if need be, into a new one."""
+    titles = [f"{number}.jpg" for number, _ in enumerate(codes, 1)]
+    return enrol_in(path, name, vectors, codes, titles, describer, K, THRESHOLD, is_new=not path.exists())
 
 
 @pytest.fixture
@@ -80,11 +86,11 @@ def test_a_person_who_is_there_gets_further_photos(path: Path) -> None:
 def test_a_photo_twice_is_said_and_not_added_again(path: Path) -> None:
     before = load_gallery(path)
     (said,) = enrol(path, "ann", photos(0)[:1], digests("a", 1))
-    assert "photo 1 of 1 is enrolled already" in said
+    assert said == "1.jpg is enrolled as ann already: not added again"
     assert load_gallery(path).names == before.names
     twice = np.repeat(photos(2, 1), 2, 0)
     (said,) = enrol(path, "eve", twice, ["e", "e"])
-    assert "photo 2 of 2" in said
+    assert said == "2.jpg is enrolled as eve already: not added again"
     assert load_gallery(path).names.count("eve") == 1
 
 
@@ -94,8 +100,38 @@ def test_one_person_under_two_names_is_warned_of_with_the_similarity(path: Path)
     assert "ann and annabel look like one person under two names (similarity 0.8" in said[0]
     assert load_gallery(path).people == ("ann", "annabel", "ben")
     said = enrol(path, "zoe", photos(1)[:1], digests("b", 1))
-    assert "also enrolled as ben" in said[0]
+    assert said[0] == "1.jpg, now enrolled as zoe, is also enrolled as ben"
     assert "ben and zoe look like one person" in said[1]
+
+
+def gallery_of(*people: NDArray[np.float32]) -> Gallery:
+    names = [str(number) for number, own in enumerate(people) for _ in own]
+    return Gallery(np.concatenate(people), tuple(names), tuple(digests("p", len(names))), "network")
+
+
+def turned(degrees: float, axis: int, spread: float) -> NDArray[np.float32]:
+    """Four photos, each ``spread`` degrees from a direction in the plane of axes 0 and 1, along axes of their own."""
+    middle = np.cos(np.radians(degrees)) * np.eye(DIMENSIONS)[0] + np.sin(np.radians(degrees)) * np.eye(DIMENSIONS)[1]
+    ways = np.eye(DIMENSIONS)[axis : axis + 4]
+    return unit(np.cos(np.radians(spread)) * middle + np.sin(np.radians(spread)) * ways)
+
+
+def test_siblings_who_pass_for_each_other_are_not_one_person() -> None:
+    # Photos of one person have the cosine cos²(10°) = 0.97, of two siblings 0.97 cos(40°) = 0.74: above the threshold.
+    # Where photos of one person differ as much, cos²(30°) = 0.75 or cos²(35°) = 0.67, sets 5° apart are one person's.
+    siblings = gallery_of(turned(0, 2, 10), turned(40, 6, 10), turned(90, 10, 10))
+    assert siblings.doubles(K, 0.7) == []
+    one = gallery_of(turned(0, 2, 30), turned(5, 6, 30), turned(90, 10, 35))
+    (said,) = one.doubles(K, 0.7)
+    assert "0 and 1 look like one person under two names (similarity 0.75)" in said
+    assert one.doubles(K, 0.7, "1") == [said]
+
+
+def test_who_is_not_known_again_is_not_taken_for_another() -> None:
+    # The first two have one photo each, the same; of all others no two of a person reach the threshold.
+    twins, others = [turned(0, 2, 40)[:1]] * 2, [turned(90, 6, 40), turned(60, 10, 40)]
+    assert gallery_of(*twins, *others).doubles(K, 0.9) == []
+    assert len(gallery_of(*twins, turned(90, 6, 10), turned(60, 10, 10)).doubles(K, 0.9)) == 1
 
 
 def test_forgetting_leaves_nothing_of_a_person_in_the_file_or_beside_it(path: Path) -> None:
@@ -155,7 +191,7 @@ def test_a_failing_enrolment_changes_nothing(path: Path) -> None:
     with pytest.raises(InputError, match="unit length"):
         enrol(path, "eve", np.zeros((1, DIMENSIONS), np.float32), ["e"])
     with pytest.raises(InputError, match="another network"):
-        enrol_in(path, "eve", photos(3), digests("e"), "other", K, THRESHOLD)
+        enrol(path, "eve", photos(3), digests("e"), "other")
     for name in ("", "  ", "a\nb"):
         with pytest.raises(InputError, match="is no name"):
             enrol(path, name, photos(3), digests("e"))
@@ -170,11 +206,41 @@ def test_accents_may_be_coded_either_way(path: Path) -> None:
 
 def test_writers_at_once_take_turns(tmp_path: Path) -> None:
     path = tmp_path / "gallery.safetensors"
+    save_gallery(path, Gallery.empty(DIMENSIONS, "network"))
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda n: enrol(path, f"person {n}", photos(n), digests(str(n))), range(16)))
     gallery = load_gallery(path)
     assert len(gallery.people) == 16
     assert len(gallery) == 48
+
+
+@pytest.mark.parametrize("is_new", [True, False])
+def test_a_file_is_made_on_an_explicit_wish_alone(path: Path, tmp_path: Path, is_new: bool) -> None:
+    """A name that was mistyped neither makes a gallery nor adds to the wrong one."""
+    named = path if is_new else tmp_path / "new" / "mistyped.safetensors"
+    before = path.read_bytes()
+    with pytest.raises(InputError, match="is there already" if is_new else r"mistyped.*no such gallery"):
+        enrol_in(named, "eve", photos(3), digests("e"), digests("e"), "network", K, THRESHOLD, is_new=is_new)
+    assert path.read_bytes() == before
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_gallery_that_another_process_holds_is_not_waited_for_without_end(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "PATIENCE", 0.0)
+    lock = path.with_name(f".{path.name}.lock")
+    before = path.read_bytes()
+    with lock.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        for attempt in (lambda: enrol(path, "eve", photos(3), digests("e")), lambda: forget_in(path, "ann")):
+            with pytest.raises(InputError, match="is being changed by another process") as error:
+                attempt()
+            assert str(path) in str(error.value)
+            assert str(lock) in str(error.value)
+    assert path.read_bytes() == before
+    forget_in(path, "ann")
+    assert load_gallery(path).people == ("ben",)
 
 
 def test_any_reader_of_safetensors_understands_the_file(path: Path) -> None:
@@ -206,3 +272,24 @@ def test_what_a_killed_writer_left_is_gone_after_forgetting(path: Path) -> None:
     forget_in(path, "ann")
     assert not left.exists()
     assert other.exists()
+
+
+def test_a_large_gallery_is_read_by_its_rounded_copy_and_answers_as_it_did(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(9)
+    vectors = unit(rng.standard_normal((600, 8)))
+    names = tuple(f"p{number // 3}" for number in range(600))
+    faces = unit(vectors[:5] + 0.1 * rng.standard_normal((5, 8)))
+    plain = Gallery(vectors, names, names, "test")
+    assert plain.rough is None
+    expected = identify(plain, faces, 5, 0.5)
+    monkeypatch.setattr("sightline.faces.gallery.MANY", vectors.size - 100)
+    large = Gallery(vectors, names, names, "test")
+    assert large.rough is not None
+    found = identify(large, faces, 5, 0.5)
+    assert found[0] == expected[0] == ["p0", "p0", "p0", "p1", "p1"]
+    np.testing.assert_allclose(found[1], expected[1], atol=1e-6)
+    # Nobody who is taken out is left in the copy.
+    without = large.forget("p0")
+    assert without.rough is not None
+    assert len(without.rough.codes) == len(without) == 597
+    assert "p0" not in identify(without, faces, 5, -1)[0]

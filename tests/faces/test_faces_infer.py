@@ -1,5 +1,6 @@
 """faces-infer on a few drawn photos: what is deployed, and that tables, photos and pictures agree with each other."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +108,26 @@ def test_emotions_of_their_own_photos_and_of_groups(inferred: Path, stages: Path
     assert found["predicted"].tolist() == [EMOTIONS[number] for number in shares.argmax(1)]
 
 
+def test_of_a_panel_the_answers_of_each_network_are_kept(inferred: Path, stages: Path, tmp_path: Path) -> None:
+    assert not any(name.startswith("predicted_") for name in table(inferred, "emotions"))
+    folder = shutil.copytree(stages / "emotion", tmp_path / "emotion")
+    config = read_json(folder / "config.json")
+    [known] = config["networks"]
+    shutil.copy(folder / "guess.onnx", folder / "turned.onnx")
+    # It says of each face what the first network says, by another name; the panel does not listen to it.
+    turned = {"file": "turned.onnx", "weights": dict.fromkeys(EMOTIONS, 0.0)}
+    settings = {**known["settings"], "classes": [*EMOTIONS[1:], EMOTIONS[0]]}
+    write_json(folder / "config.json", config | {"networks": [known, {**turned, "settings": settings}]})
+    deploy(stages / "crops", stages / "identity", folder, DETECT, Infer(method=None), tmp_path / "deployed")
+    inputs = (tmp_path / "deployed", stages / "raw", stages / "crops", stages / "identity")
+    infer(*inputs, 1, tmp_path / "out")
+    found = table(tmp_path, "emotions")
+    assert found["predicted"].tolist() == found["predicted_guess"].tolist()
+    next_one = dict(zip(EMOTIONS, settings["classes"], strict=True))
+    assert found["predicted_turned"].tolist() == found["predicted_guess"].map(next_one).tolist()
+    assert found.drop(columns=["predicted_guess", "predicted_turned"]).equals(table(inferred, "emotions"))
+
+
 def test_photos_say_what_the_tables_say(inferred: Path) -> None:
     about = read_json(inferred / "out" / "photos" / "groups" / "1.json")
     identities, emotions = (table(inferred, name) for name in ("identities", "emotions"))
@@ -147,7 +168,7 @@ def test_the_network_is_deployed_as_it_was_trained(with_network: Path, stages: P
     np.testing.assert_allclose(similarity, expected, atol=1e-5)
     assert not (with_network / "gallery.safetensors").exists()
     assert people(with_network) == {"anna": None, "ben": None}
-    with pytest.raises(InputError, match="must be trained again"):
+    with pytest.raises(InputError, match="which trains it again"):
         enrol(with_network, None, "eve", [])
 
 

@@ -111,7 +111,20 @@ def test_names_that_nobody_in_the_gallery_bears_are_said_once(
     assert [face.name for photo in of_role(tmp_path, "group") for face in photo.faces] == ["", "", "anna"]
     error = capsys.readouterr().err
     assert error.count("carl") == 1
-    assert "'carl' is in group photos (2 faces) but not in the gallery" in error
+    assert "'carl' is in group photos (2 faces) but neither in the gallery nor among the strangers" in error
+
+
+@pytest.mark.parametrize("listed", ["file,person_id\np/1.jpg,carl\n", None])
+def test_strangers_keep_their_names_in_groups(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], listed: str | None
+) -> None:
+    files(people(tmp_path), "groups/1.jpg", "strangers/p/1.jpg" if listed else "strangers/carl/1.jpg")
+    if listed:
+        text(tmp_path / "strangers/people.csv", listed)
+    text(tmp_path / "groups/groups.csv", "file,x1,y1,x2,y2,identity\n1.jpg,1,2,30,40,carl\n1.jpg,50,2,80,40,p\n")
+    [group] = of_role(tmp_path, "group")
+    assert [face.name for face in group.faces] == ["carl", ""]
+    assert "carl" not in capsys.readouterr().err
 
 
 def test_detection_truth_is_complete_and_points_alone_are_no_truth(
@@ -137,6 +150,13 @@ def test_emotions_lie_in_folders_and_the_list_tells_where_labels_came_from(tmp_p
     text(tmp_path / "emotion/labels.csv", "file,label,label_source\nemotion/fear/1.jpg,fear,ferplus\n")
     found = [(photo.name, photo.emotion, photo.set) for photo in of_role(tmp_path, "emotion")]
     assert found == [("emotion/anger/1.jpg", "anger", ""), ("emotion/fear/1.jpg", "fear", "ferplus")]
+
+
+def test_the_list_of_emotions_tells_who_is_shown(tmp_path: Path) -> None:
+    files(people(tmp_path), "emotion/fear/1.jpg", "emotion/anger/1.jpg", "emotion/anger/2.jpg")
+    text(tmp_path / "emotion/labels.csv", "file,label,person\nfear/1.jpg,fear,s7\nanger/1.jpg,anger,s7\n")
+    found = {photo.name: photo.person for photo in of_role(tmp_path, "emotion")}
+    assert found == {"emotion/anger/1.jpg": "s7", "emotion/anger/2.jpg": "", "emotion/fear/1.jpg": "s7"}
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from sightline.faces.neighbours import (
     describe_pixels,
     leave_one_out,
     nearest_people,
+    roughly,
     score_people,
     unit,
 )
@@ -56,6 +57,34 @@ def test_the_best_of_all_people_is_found_though_not_all_are_scored(seed: int, k:
         everybody = {person: scored(query, vectors[people == person], k) for person in np.unique(people)}
         assert scores[row] == pytest.approx(max(everybody.values()), abs=1e-5)
         assert everybody[best[row]] == pytest.approx(max(everybody.values()), abs=1e-5)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 10_000), st.integers(1, 6), st.sampled_from([0.0, 0.3, 3.0]))
+def test_rounded_vectors_give_the_same_answer(seed: int, k: int, spread: float) -> None:
+    """Also where photos of a person, or of all people, differ by less than the rounding."""
+    rng = np.random.default_rng(seed)
+    people = rng.permutation(np.arange(400) // 4) * 2
+    middle = rng.standard_normal((1, 16)) / max(spread, 0.01)
+    vectors = unit(middle + rng.standard_normal((201, 16))[people] + spread * rng.standard_normal((400, 16)))
+    queries = np.concatenate([vectors[:3], unit(rng.standard_normal((3, 16))), np.zeros((1, 16), np.float32)])
+    best, scores = nearest_people(queries, vectors, people, k, roughly(vectors))
+    expected, expected_scores = nearest_people(queries, vectors, people, k)
+    np.testing.assert_array_equal(best, expected)
+    np.testing.assert_allclose(scores, expected_scores, atol=1e-6)
+
+
+def test_rounding_errs_by_no_more_than_it_says_and_not_by_much_less() -> None:
+    rng = np.random.default_rng(5)
+    vectors, queries = unit(rng.standard_normal((300, 512))), unit(rng.standard_normal((40, 512)))
+    rough = roughly(vectors)
+    assert (rough.codes.dtype, rough.codes.shape) == (np.int8, vectors.shape)
+    # The worst query for a vector points where that was rounded.
+    left = vectors - rough.codes * np.float64(rough.step)
+    worst = np.abs((left * unit(left)).sum(1)).max()
+    assert np.abs(queries @ left.T).max() <= worst <= rough.error < 2 * worst
+    nothing = roughly(np.zeros((2, 4), np.float32))
+    assert not nothing.codes.any()
 
 
 def test_scores_of_everybody_agree_with_the_best() -> None:

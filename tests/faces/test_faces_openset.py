@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 from scipy import stats
 from sklearn.metrics import roc_auc_score, roc_curve
 
-from sightline.core.errors import InputError
-from sightline.faces.openset import choose_threshold, dir_at_far, open_set_figures, open_set_statistics
+from sightline.faces.openset import choose_threshold, dir_at_far, open_set_statistics
 
 TRUTH = ["ann", "ann", "ben", "ben", "ben", "", "", "", ""]
 NAMES = ["ann", "ben", "ben", "ben", "ann", "ann", "ben", "ann", "ben"]
@@ -85,16 +84,6 @@ def test_figures_that_lack_their_probes_are_left_out() -> None:
     assert math.isnan(dir_at_far(["ann"], ["ann"], [0.5], 0.1))
 
 
-def test_intervals_are_drawn_over_units() -> None:
-    photos = np.array([1, 1, 2, 2, 3, 4, 4, 5, 6])
-    found = open_set_figures(TRUTH, NAMES, SIMILARITY, 0.4, photos, seed=0, resamples=200)
-    assert found["rank1"].n == 6
-    assert found["rank1"].value == pytest.approx(3 / 5)
-    assert found["rank1"].low < 3 / 5 < found["rank1"].high
-    with pytest.raises(InputError, match="two independent units"):
-        open_set_figures(TRUTH, NAMES, SIMILARITY, 0.4, np.zeros(9), seed=0)
-
-
 def test_what_does_not_fit_is_refused() -> None:
     with pytest.raises(ValueError, match="must be"):
         open_set_statistics(["ann"], ["ann"], [0.1, 0.2], 0.5)
@@ -102,6 +91,8 @@ def test_what_does_not_fit_is_refused() -> None:
         open_set_statistics(["ann"], ["ann"], [float("nan")], 0.5)
     with pytest.raises(ValueError, match="two strangers"):
         choose_threshold([[0.1, 0.2]], [], 0.01)
+    with pytest.raises(ValueError, match="two strangers"):
+        choose_threshold([0.1], [], 0.01)
 
 
 def test_without_enrolled_photos_the_threshold_lets_the_promised_share_of_strangers_through() -> None:
@@ -114,9 +105,35 @@ def test_without_enrolled_photos_the_threshold_lets_the_promised_share_of_strang
     assert np.arctanh(alone) == pytest.approx(stats.norm(0.1, 0.08).ppf(0.95), abs=0.01)
 
 
+NINE = [0.999, 0.2, 0.9, 0.3, 0.99, 0.1, 0.6, 0.5, 0.97]
+"""Probabilities of the best person: of nine strangers, so that a tenth of new ones pass each further one."""
+
+
+@pytest.mark.parametrize(
+    ("false_accepts", "expected"),
+    # Ranks 9 and 8 of 9; rank 7.5, in the middle of 0.97 and 0.99; and a share that nine cannot tell.
+    [(0.1, 0.999), (0.2, 0.99), (0.25, 0.98), (0.01, 0.999)],
+)
+def test_of_the_best_similarities_alone_the_threshold_is_a_quantile(false_accepts: float, expected: float) -> None:
+    assert choose_threshold(NINE, [], false_accepts) == pytest.approx(expected)
+    # The promise is kept as it is: there is no room to be left.
+    assert choose_threshold(NINE, [1, 1, 1], false_accepts) == pytest.approx(expected)
+
+
+def test_new_strangers_pass_as_often_as_promised_however_few_chose_the_threshold() -> None:
+    rng = np.random.default_rng(8)
+    passed = []
+    for _ in range(2000):
+        # Piled up below 1, where a normal distribution would have a third of them beyond.
+        seen, new = 1 - rng.uniform(0, 1, 19) ** 4, 1 - rng.uniform(0, 1, 100) ** 4
+        passed.append((new >= choose_threshold(seen, [], 0.1)).mean())
+    assert np.mean(passed) == pytest.approx(0.1, abs=0.01)
+
+
 def test_the_threshold_leaves_a_tenth_of_the_way_to_the_enrolled_as_room() -> None:
     impostors = np.random.default_rng(7).normal(0.1, 0.05, (50, 4))
     least = choose_threshold(impostors, [], 0.01)
     assert choose_threshold(impostors, [0.5, 0.7, 0.8], 0.01) == pytest.approx(least + 0.1 * (0.7 - least))
     assert choose_threshold(impostors, [0.0, 0.1], 0.01) == least
-    assert choose_threshold(np.full((3, 1), 1.0), [1.0], 0.01) <= 1
+    for impostors in (np.full((3, 1), 1.0), np.full(3, 1.0), np.full(3, 1.0000001)):
+        assert choose_threshold(impostors, [1.0], 0.01) <= 1

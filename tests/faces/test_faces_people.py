@@ -40,6 +40,8 @@ def photos(role: str, **counts: int) -> pd.DataFrame:
     ]
     table = pd.DataFrame(rows, columns=["photo", "role", "person"]).assign(emotion="")
     table["digest"] = [sha256_of(name) for name in table["photo"]]
+    # The same place in every photo.
+    table = table.assign(x1=0.2, y1=0.2, x2=0.4, y2=0.5)
     return table.assign(hash=[digest[:16] for digest in table["digest"]])
 
 
@@ -162,6 +164,14 @@ def test_one_person_under_two_names_is_noted() -> None:
     assert mine in problem.problem
 
 
+def test_two_people_of_one_photo_are_not_one_under_two_names() -> None:
+    split = assign_people(TABLE, identity())
+    mine, other = (TABLE["photo"][(split == "gallery") & (TABLE["person"] == name)].iloc[0] for name in ("anna", "ben"))
+    table = with_copy(TABLE, mine, other)
+    table.loc[table["photo"] == other, ["x1", "x2"]] = [0.6, 0.8]
+    assert share_out(table, (), identity(), EMOTION, BITS).problems == []
+
+
 def test_a_person_with_a_single_photo_is_noted() -> None:
     table = people({"anna": 3, "ben": 3, "solo": 1}, {"s": 3})
     shares = share_out(table, (), identity(), EMOTION, BITS)
@@ -180,6 +190,14 @@ def test_moods_are_shared_out_in_proportion_with_copies_and_people_together() ->
     tested = table["emotion"][split == "test"].value_counts()
     assert set(tested.index) == set(EMOTIONS)
     assert abs((split == "test").mean() - 0.25) < 0.06
+
+
+def test_too_few_photos_of_every_mood_are_said_with_how_many_are_needed() -> None:
+    moods = photos("emotion", **{"": 3 * len(EMOTIONS)}).assign(emotion=EMOTIONS * 3)
+    with pytest.raises(InputError, match=r"photos of emotions: the 3 left of 'anger', .* 4 ways: .*; 6 independent"):
+        assign_moods(moods, EMOTION, BITS)
+    enough = photos("emotion", **{"": 6 * len(EMOTIONS)}).assign(emotion=EMOTIONS * 6)
+    assert set(assign_moods(enough, EMOTION, BITS)) == {"train", "val", "test"}
 
 
 def test_photos_of_moods_stay_apart_from_people() -> None:

@@ -127,6 +127,23 @@ def test_what_is_written_has_a_name_of_its_own() -> None:
     assert picture_names(["a.jpg", "b/a.jpg", "a.png", "a-2.jpg", "a.gif"]) == ["a", "b/a", "a-2", "a-2-2", "a-3"]
 
 
+def test_who_is_named_comes_before_the_others_and_lies_over_them() -> None:
+    marks = marks_of([face(None), face("Zoë"), face(None), face("ann")])
+    assert [mark.lines[0] for mark in marks] == ["Zoë", "ann", "unknown", "unknown"]
+    # Plates that fill the picture: there is room for one.
+    lines = ("somebody with a very long name indeed" * 9,) * 90
+    marks = [Mark((100, 100, 200, 200), lines, colour) for colour in (GREEN, GREY)]
+    inside = draw(plain(400, 400), marks)[20:-20, 20:-20]
+    assert (inside == GREEN).all(2).any()
+    assert not (inside == GREY).all(2).any()
+
+
+def test_what_no_jpeg_can_hold_is_an_error_and_no_file(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="66000 x 1 px are too many for a JPEG"):
+        write_jpeg(tmp_path / "a.jpg", plain(1, 66000))
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_picture_is_written_in_its_colours(tmp_path: Path) -> None:
     picture = np.tile(np.array(RED, np.uint8), (40, 40, 1))
     write_jpeg(tmp_path / "new" / "a.jpg", picture)

@@ -18,7 +18,7 @@ from sightline.faces.gallery import forget_in, load_gallery
 from sightline.faces.mtcnn import POINTS, Detector
 from sightline.faces.params import EMOTIONS
 from sightline.faces.pictures import draw, marks_of
-from sightline.faces.predictor import FacesPredictor, answer, enrol, gallery_file, people
+from sightline.faces.predictor import FacesPredictor, answer, enrol, forget, gallery_file, people
 
 PhotoWriter = Callable[..., Path]
 ORIENTATION = 0x0112
@@ -143,7 +143,7 @@ def test_a_damaged_gallery_is_named_and_left_alone(deployed: Path, photo: PhotoW
 def test_a_gallery_of_ones_own_is_made_and_used(deployed: Path, tmp_path: Path, photo: PhotoWriter) -> None:
     own, path = tmp_path / "mine" / "gallery.safetensors", photo("e.png", "eve")
     before = gallery_file(deployed).read_bytes()
-    enrol(deployed, own, "eve", [path])
+    enrol(deployed, own, "eve", [path], is_new=True)
     assert people(deployed, own) == {"eve": 1}
     assert [face.name for face in FacesPredictor(deployed, own, threads=1).look(read_image(path))] == ["eve"]
     assert gallery_file(deployed).read_bytes() == before
@@ -156,8 +156,23 @@ def test_a_gallery_of_ones_own_is_made_and_used(deployed: Path, tmp_path: Path, 
 
 def test_a_network_that_was_trained_on_people_takes_no_others(deployed: Path, photo: PhotoWriter) -> None:
     write_json(deployed / "config.json", read_json(deployed / "config.json") | {"method": "cnn"})
-    with pytest.raises(InputError, match=r"must be trained again .* faces\.infer\.method to knn or embedding"):
+    with pytest.raises(InputError, match=r"has no gallery: add photos .* -S faces\.infer\.method=knn faces-infer"):
         enrol(deployed, None, "eve", [photo("e.png", "eve")])
+
+
+def test_who_is_to_be_forgotten_by_a_network_is_not_told_to_enrol(deployed: Path, tmp_path: Path) -> None:
+    own = tmp_path / "own.safetensors"
+    gallery_file(deployed).rename(own)
+    write_json(deployed / "config.json", read_json(deployed / "config.json") | {"method": "cnn"})
+    with pytest.raises(
+        InputError, match=r"has no gallery: delete their photos .*'dvc repro', which trains it again"
+    ) as told:
+        forget(deployed, None, "anna")
+    assert "enrol" not in str(told.value)
+    # A file that is named has nothing to do with what is deployed.
+    assert people(deployed, own) == {"anna": 1, "ben": 1}
+    assert forget(deployed, own, "anna") == own
+    assert people(tmp_path / "no model", own) == {"ben": 1}
 
 
 def test_the_threshold_of_the_deployed_model_decides(deployed: Path, photo: PhotoWriter) -> None:

@@ -29,6 +29,7 @@ ROOT = Path(__file__).parents[2]
 PLAIN = ("anna", "bruno", "carla")
 HOSTILE = ('#panic("no")', "$x$ @zhang2016", "*bold* [c]")
 THRESHOLDS = {"cnn": 0.5, "embedding": 0.45, "knn": 0.55}
+NETWORKS = ("net_a", "predicted_b")
 GAIN = {"cnn": 0.3, "embedding": 0.5, "knn": 0.15}
 
 
@@ -97,9 +98,39 @@ def test_emotions_are_measured_on_test_faces_as_scikit_learn_does(run: Run, meas
     assert majority == pytest.approx((table["emotion"] == "anger").mean(), abs=1e-6)
 
 
+def test_networks_of_a_panel_are_measured_by_themselves(
+    run: Run, measured: dict[str, Any], told: dict[str, Any]
+) -> None:
+    tested = run.table("data/inference/emotions.csv").query("role == 'emotion' and split == 'test'")
+    found = measured["emotion"]["networks"]
+    assert set(found) == set(NETWORKS)
+    for network in NETWORKS:
+        for tree, table in (
+            (found[network], tested),
+            (found[network]["by_set"]["votes"], tested[tested["set"] == "votes"]),
+        ):
+            own = table[f"predicted_{network}"]
+            accuracy = reference.accuracy_score(table["emotion"], own)
+            assert tree["emotion_accuracy"]["value"] == pytest.approx(accuracy, abs=1e-6)
+            present = sorted(set(table["emotion"]))
+            f1, of_panel = (
+                reference.f1_score(table["emotion"], said, labels=present, average="macro", zero_division=0)
+                for said in (own, table["predicted"])
+            )
+            assert tree["macro_f1"]["value"] == pytest.approx(f1, abs=1e-6)
+            assert tree["panel_minus_this"]["macro_f1"]["value"] == pytest.approx(of_panel - f1, abs=2e-6)
+            assert tree["faces"] == len(table)
+        assert f"{network} alone" in pdf_text(run.folder / "report.pdf")
+
+
 def test_near_duplicates_are_one_unit_of_emotions(run: Run, measured: dict[str, Any]) -> None:
     tested = run.table("data/inference/emotions.csv").query("role == 'emotion' and split == 'test'")
     assert measured["emotion_accuracy"]["n"] == len(tested) // 2
+
+
+def test_emotions_in_groups_are_drawn_over_who_is_named_and_the_photos_of_who_is_not(measured: dict[str, Any]) -> None:
+    in_groups = measured["emotion"]["groups"]
+    assert (in_groups["faces"], in_groups["emotion_accuracy"]["n"]) == (15, len(PLAIN) + 5)
 
 
 def test_the_methods_stand_side_by_side_and_the_baseline_beside_them(measured: dict[str, Any]) -> None:
@@ -168,6 +199,24 @@ def test_without_groups_emotions_and_pretrained_weights_the_rest_is_told(tmp_pat
     assert [item["name"] for item in told["headline"]] == ["Known people named", "Strangers rejected"]
 
 
+def test_a_group_photo_that_was_left_out_changes_nothing(run: Run, measured: dict[str, Any], tmp_path: Path) -> None:
+    again, data = make_run(tmp_path), tmp_path / "data"
+    # As faces-detect leaves a near-duplicate: boxed, looked at, without a split and without faces in the pack.
+    for file, added in (
+        (data / "raw" / "boxes.csv", {"name": "anna", "ignore": 0}),
+        (data / "detections.csv", {}),
+        (data / "raw" / "photos.csv", {}),
+        (data / "crops" / "photos.csv", {"split": ""}),
+    ):
+        table = read_table(file)
+        own = table[table["photo"] == "groups/0.jpg"].assign(photo="groups/9.jpg", **added)
+        assert len(own)
+        write_csv(file, pd.concat([table, own]))
+    assert again.evaluate() == measured
+    verdicts = "data/evaluation/verdicts.csv"
+    assert (tmp_path / verdicts).read_bytes() == (run.folder / verdicts).read_bytes()
+
+
 def test_what_does_not_belong_together_is_an_error(tmp_path: Path) -> None:
     run = make_run(tmp_path)
     run.evaluate()
@@ -180,7 +229,11 @@ def test_what_does_not_belong_together_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no answers of cnn: run faces-infer again"):
         run.evaluate()
     write_csv(tmp_path / "data" / "inference" / "identities.csv", table[table["split"] == "gallery"])
-    with pytest.raises(InputError, match="0 faces test identification"):
+    with pytest.raises(InputError, match="0 faces test identification, of 0 enrolled people"):
+        run.evaluate()
+    anna = (table["split"] == "probe") & (table["name"] == "anna")
+    write_csv(tmp_path / "data" / "inference" / "identities.csv", table[anna | (table["role"] == "stranger")])
+    with pytest.raises(InputError, match="16 faces test identification, of 1 enrolled people"):
         run.evaluate()
 
 
@@ -216,6 +269,11 @@ def make_run(
     images = rng.integers(0, 255, (len(manifest), 144, 144, 3), dtype=np.uint8)
     rows: Any = manifest.to_dict("records")
     write_pack(folder / "data" / "crops", 144, [(images, rows)])
+    splits = dict(zip(manifest["photo"], manifest["split"], strict=True))
+    write_csv(
+        folder / "data" / "crops" / "photos.csv",
+        photos.assign(split=[splits.get(name, "test") for name in photos["photo"]]),
+    )
     write_csv(folder / "data" / "crops" / "problems.csv", pd.DataFrame(columns=["photo", "problem", "action"]))
     write_png(folder / "data" / "crops.png", contact_sheet(list(images[:8]), [""] * 8, 4))
     found = manifest[["photo", "face", "x1", "y1", "x2", "y2", "score"]]
@@ -277,7 +335,8 @@ def write_photos(raw: Path, manifest: pd.DataFrame, roles: tuple[str, ...], rng:
     hashes = rng.integers(0, 2**63, len(photos))
     pairs = (photos["role"] == "emotion").to_numpy() & photos["photo"].str.contains(r"[13579]\.jpg").to_numpy()
     hashes[pairs] = hashes[np.flatnonzero(pairs) - 1] ^ 1
-    write_csv(raw / "photos.csv", photos.assign(hash=[f"{value:016x}" for value in hashes]))
+    photos["hash"] = [f"{value:016x}" for value in hashes]
+    write_csv(raw / "photos.csv", photos)
     group = manifest[manifest["role"] == "group"]
     missed = group.groupby("photo").head(1)[["photo"]].assign(box=3, name="", ignore=0)
     missed = missed.assign(**dict(zip(("x1", "y1", "x2", "y2"), BOXES[3], strict=True)))
@@ -316,4 +375,6 @@ def write_answers(
     answers = moods[["photo", "face", "role", "set", "split", "emotion"]].copy()
     answers["predicted"] = np.array(EMOTIONS)[shares.argmax(1)] if len(moods) else ""
     answers[[f"p_{name}" for name in EMOTIONS]] = shares
+    for network in NETWORKS:
+        answers[f"predicted_{network}"] = np.array(EMOTIONS)[rng.integers(0, 7, len(moods))]
     write_csv(folder / "data" / "inference" / "emotions.csv", answers)

@@ -242,3 +242,12 @@ def test_a_wrong_archive_and_too_few_people_are_refused(tmp_path: Path, lfw: tup
 def test_the_pinned_archive_is_the_one_that_scikit_learn_fetches() -> None:
     official = load("faces", Faces, Path(__file__).parents[2] / "params.yaml").data.official
     assert (official.url, official.digest) == (_lfw.FUNNELED_ARCHIVE.url, _lfw.FUNNELED_ARCHIVE.checksum)
+
+
+def test_strangers_keep_their_names_in_groups_as_long_as_a_portrait_is_left(folder: Path) -> None:
+    (folder / "strangers/lost").mkdir()
+    (folder / "strangers/lost/1.png").write_bytes(b"no picture")
+    names = ("anna", "s", "lost", "passer-by")
+    group(folder, *({"box": [5 + 12 * n, 5, 15 + 12 * n, 20], "name": name} for n, name in enumerate(names)))
+    boxes = pd.read_csv(brought_in(folder) / "boxes.csv", keep_default_na=False)
+    assert boxes["name"].tolist() == ["anna", "s", "", ""]

@@ -1,6 +1,7 @@
 """faces-train on a handful of made-up people: what it leaves, that nothing is judged by what it has seen, resuming."""
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -85,6 +86,7 @@ def write(people: dict[str, tuple[str, str, int]]) -> None:
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
+    Path("nothing").touch()
     people = {name: ("gallery", "gallery", seed) for seed, name in enumerate(ENROLLED)}
     write(people | {name: ("stranger", "val", 50 + seed) for seed, name in enumerate(STRANGERS)})
     return tmp_path
@@ -145,6 +147,19 @@ def test_methods_name_new_photos_and_thresholds_are_bound_to_their_split(folder:
     run()
     second = json.loads(Path("identity/knn/config.json").read_text())["threshold"]
     assert second["split_sha256"] != first["split_sha256"]
+
+
+def test_the_networks_threshold_is_a_quantile_of_what_strangers_reach(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run()
+    assert "warning: 8 strangers' faces cannot tell the similarity that 10.0% exceed" in capsys.readouterr().err
+    table = pd.read_csv("validation/validation.csv", keep_default_na=False).query("method == 'cnn'")
+    highest = table["similarity"][table["split"] == "val"].max()
+    threshold = json.loads(Path("identity/cnn/config.json").read_text())["threshold"]["value"]
+    assert threshold == pytest.approx(highest, abs=1e-6)
+    run(settings=SETTINGS.model_copy(update={"false_accepts": 0.2}))
+    assert "strangers' faces" not in capsys.readouterr().err
 
 
 def test_no_photo_is_answered_for_by_a_network_that_has_seen_it(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -209,19 +224,26 @@ def test_a_pretrained_network_makes_the_third_method(folder: Path) -> None:
         [helper.make_tensor_value_info("vectors", TensorProto.FLOAT, ["batch", 147])],
     )
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), "net.onnx")
-    with pytest.raises(InputError, match=r"net\.json is missing"):
+    with pytest.raises(InputError, match=r"faces\.embedding\.weights is the file net\.onnx: name a folder"):
         run(Path("net.onnx"))
+    Path("nets").mkdir()
+    shutil.move("net.onnx", "nets/net.onnx")
+    with pytest.raises(InputError, match=r"net\.json is missing"):
+        run(Path("nets"))
     assert not Path("identity").exists()
-    Path("net.json").write_text('{"size": [112, 112], "colour": "RGB", "mean": 120, "std": 128}')
-    run(Path("net.onnx"))
+    Path("nets/net.json").write_text('{"size": [112, 112], "colour": "RGB", "mean": 120, "std": 128}')
+    run(Path("nets"))
     assert {path.name for path in Path("identity").iterdir() if path.is_dir()} == set(METHODS)
     method = open_trained(Path("identity/embedding"))
     gallery = load_gallery(Path("identity/embedding/gallery.safetensors"))
     assert gallery.vectors.shape == (len(ENROLLED) * PHOTOS, 147)
     assert method.identify(np.concatenate([looks(0, 1), looks(2, 1)]), gallery)[0] == ["ann", "eve"]
-    assert Path("identity/embedding/model.onnx").read_bytes() == Path("net.onnx").read_bytes()
-    with pytest.raises(InputError, match=r"there is no missing\.onnx"):
-        run(Path("missing.onnx"))
+    assert Path("identity/embedding/model.onnx").read_bytes() == Path("nets/net.onnx").read_bytes()
+    Path("nets/other.safetensors").touch()
+    with pytest.raises(InputError, match="nets holds 2 networks: one is wanted"):
+        run(Path("nets"))
+    with pytest.raises(InputError, match=r"faces\.embedding\.weights: there is no missing"):
+        run(Path("missing"))
 
 
 def test_too_few_people_are_one_line(folder: Path) -> None:
@@ -229,6 +251,8 @@ def test_too_few_people_are_one_line(folder: Path) -> None:
     with pytest.raises(InputError, match="faces of 1 enrolled people"):
         run()
     write({"ann": ("gallery", "gallery", 0), "ben": ("gallery", "gallery", 1)})
-    with pytest.raises(InputError, match="0 faces of validation strangers"):
+    with pytest.raises(
+        InputError, match=r"0 faces of validation strangers.* two are needed: add photos .* strangers/<person>/"
+    ):
         run()
     assert len(open_pack(Path("crops"))) == 2 * PHOTOS + 3

@@ -48,11 +48,21 @@ def replacing_folder(target: Path) -> Iterator[Path]:
         yield part
 
 
-def write_json(path: Path, content: Any) -> None:
-    """Write ``content`` as indented JSON with a newline at the end; not-a-number is an error, not ``NaN``."""
+def to_json(content: Any) -> bytes:
+    """``content`` as indented JSON in UTF-8 with a newline at the end; not-a-number is an error, not ``NaN``.
+
+    A byte of a file name that is no UTF-8 stands as an escape, ``\\udce9`` for instance: the JSON is valid, and
+    :func:`os.fsencode` brings the name back from what :func:`json.loads` reads.
+    """
     text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    return text.encode("utf-8", "backslashreplace")
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write ``content`` as :func:`to_json` has it."""
+    coded = to_json(content)
     with replacing(path) as part:
-        part.write_text(text, encoding="utf-8")
+        part.write_bytes(coded)
 
 
 def read_json(path: Path) -> Any:

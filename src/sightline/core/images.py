@@ -13,8 +13,14 @@ from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 Pixels = NDArray[np.uint8]
 
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif"})
-"""File name endings that are taken for pictures where a folder holds other files too."""
+DECODED = frozenset(
+    {".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".bmp", ".webp", ".avif", ".jp2", ".tif", ".tiff", ".gif"}
+)
+HEIF = frozenset({".heic", ".heif", ".hif"})
+RAW = frozenset({".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf"})
+SUFFIXES = DECODED | HEIF | RAW
+"""File name endings that are taken for pictures where a folder holds other files too. HEIF and raw data of cameras are
+not read: they are listed so that whoever reads them says so, instead of passing them over."""
 
 # Pillow would otherwise be told by some library to fill what is missing with grey.
 ImageFile.LOAD_TRUNCATED_IMAGES = False
@@ -35,29 +41,34 @@ class UnreadableImageError(Exception):
 def read_image(path: Path) -> Pixels:
     """Decode a picture as (height, width, 3) uint8 RGB, with its EXIF orientation applied.
 
-    The content decides, not the name. Transparency is put on white, 16-bit grey is scaled to 8 bits, palettes and CMYK
-    become RGB, an animation gives its first frame.
+    The content decides, not the name, except for raw data of cameras. Transparency is put on white, 16-bit grey is
+    scaled to 8 bits, palettes and CMYK become RGB, an animation gives its first frame.
 
     Raises:
-        UnreadableImageError: the file is missing, empty, truncated, corrupt, no picture, too large to be one, or has
-            32-bit pixels, whose range nobody can know.
+        UnreadableImageError: the file is missing, empty, truncated, corrupt, no picture, of a kind that is not read
+            (HEIF, raw data of cameras), too large to be one, or has 32-bit pixels, whose range nobody can know.
     """
+    # By its name: Pillow takes some of these for damaged AVIF files.
+    foreign = f"HEIF is not read: {CONVERT}" if path.suffix.lower() in HEIF else None
     try:
         if path.stat().st_size == 0:
             raise UnreadableImageError(path, "empty file")
+        # These are TIFF files for the most part, and Pillow would take the thumbnail in them for the picture.
+        if path.suffix.lower() in RAW:
+            raise UnreadableImageError(path, f"raw data of a camera are not read: {CONVERT}")
         with Image.open(path) as picture:
             picture.load()
             return _to_rgb(ImageOps.exif_transpose(picture), path)
     except UnidentifiedImageError:
-        raise UnreadableImageError(path, "not a picture") from None
+        raise UnreadableImageError(path, foreign or "not a picture") from None
     except FileNotFoundError:
         raise UnreadableImageError(path, "no such file") from None
     except Image.DecompressionBombError:
         raise UnreadableImageError(path, "more pixels than a picture should have") from None
     # Pillow's decoders report corrupt data by any of these.
-    except (OSError, SyntaxError, ValueError, IndexError, EOFError, TypeError, struct.error) as error:
+    except (OSError, SyntaxError, ValueError, IndexError, EOFError, TypeError, RuntimeError, struct.error) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise UnreadableImageError(path, f"corrupt: {reason}") from None
+        raise UnreadableImageError(path, foreign or f"corrupt: {reason}") from None
 
 
 def _to_rgb(picture: Image.Image, path: Path) -> Pixels:
@@ -107,3 +118,4 @@ def pixel_digest(image: Pixels) -> str:
 
 
 SLACK = 0.2
+CONVERT = "convert it to JPEG or PNG"

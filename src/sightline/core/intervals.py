@@ -42,6 +42,7 @@ def bootstrap(
     resamples: int = 1000,
     confidence: float = 0.95,
     centred: bool = False,
+    crossed: NDArray[Any] | None = None,
 ) -> dict[str, Figure]:
     """Compute figures with percentile intervals from a cluster bootstrap (Davison & Hinkley 1997, section 3.8).
 
@@ -68,6 +69,10 @@ def bootstrap(
         centred: move each interval by what the resamples' mean differs from the value, the bootstrap's estimate of
             bias (Efron & Tibshirani 1993, section 10.2). For statistics to which a unit drawn twice is not the same
             as two units that are alike, so that all resamples may lie on one side of the value.
+        crossed: a second unit of every sample, (N,), text, where units of two kinds cut across each other: people who
+            are met in many photos, photos that show many people. Both are drawn again and a sample's weight is the
+            product (the pigeonhole bootstrap, Owen 2007), which is on the safe side: chance within the samples counts
+            up to three times. Empty for samples whose second unit lies within the first, drawn with that already.
 
     Raises:
         InputError: there are fewer than two units, or a figure is undefined on the samples as they are or in more
@@ -80,12 +85,22 @@ def bootstrap(
             f"a confidence interval needs at least two independent units (photos, clips, people), but the {len(groups)}"
             f" samples come from {units}: evaluate on more of them"
         )
+    second_of_sample = np.full(len(groups), -1)
+    if crossed is not None:
+        second_of_sample[crossed != ""] = np.unique(crossed[crossed != ""], return_inverse=True)[1]
+    seconds = int(second_of_sample.max()) + 1
     values = statistics(np.ones(len(groups)))
     drawn = np.full((resamples, len(values)), np.nan)
     rng = np.random.default_rng(seed)
     for row in progress(range(resamples), "bootstrap", unit="resample"):
         times_drawn = rng.multinomial(units, np.full(units, 1 / units))
-        figures = statistics(times_drawn[unit_of_sample].astype(np.float64))
+        weights = times_drawn[unit_of_sample].astype(np.float64)
+        if seconds:
+            times_drawn = rng.multinomial(seconds, np.full(seconds, 1 / seconds))
+            # The last is for samples without a second unit, whose number is -1.
+            weights *= np.append(times_drawn, 1)[second_of_sample]
+        # Two kinds of units may have been drawn that do not meet.
+        figures = statistics(weights) if weights.any() else {}
         drawn[row] = [figures.get(name, np.nan) for name in values]
     return {
         name: _figure(name, float(value), column, confidence, centred, units)
@@ -101,13 +116,14 @@ def paired_difference(
     seed: int,
     resamples: int = 1000,
     confidence: float = 0.95,
+    crossed: NDArray[Any] | None = None,
 ) -> dict[str, Figure]:
     """Compute the differences B − A of two runs on the same samples, with intervals.
 
     Both runs are weighted by the same resamples, so what makes a photo hard for both cancels out and the interval is
     narrower than that of two separate ones. An interval that leaves out 0 is evidence that the runs differ. Figures
     that only one of the runs has are left out. Arguments and errors are those of :func:`bootstrap`; the order
-    of the samples must be the same in ``statistics_a``, ``statistics_b`` and ``groups``.
+    of the samples must be the same in ``statistics_a``, ``statistics_b``, ``groups`` and ``crossed``.
 
     >>> before = confusion_statistics(labels, predictions_before, num_classes=7)
     >>> after = confusion_statistics(labels, predictions_after, num_classes=7)
@@ -119,7 +135,7 @@ def paired_difference(
         a, b = statistics_a(weights), statistics_b(weights)
         return {name: b[name] - a[name] for name in a if name in b}
 
-    return bootstrap(difference, groups, seed=seed, resamples=resamples, confidence=confidence)
+    return bootstrap(difference, groups, seed=seed, resamples=resamples, confidence=confidence, crossed=crossed)
 
 
 def confusion_statistics(labels: ArrayLike, predictions: ArrayLike, num_classes: int) -> Statistics:

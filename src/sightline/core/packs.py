@@ -49,8 +49,7 @@ def open_pack(folder: Path) -> Pack:
     """
     try:
         images = np.load(folder / "images.npy", mmap_mode="r")
-        # Names stay texts: a class may well be called "NA" or "007".
-        manifest = pd.read_csv(folder / "manifest.csv", keep_default_na=False, dtype={"split": str, "label": str})
+        manifest = pd.read_csv(folder / "manifest.csv", keep_default_na=False, dtype=dict.fromkeys(TEXTS, str))
     except (OSError, ValueError, EOFError) as error:
         raise InputError(f"{folder} holds no packed images: {error}") from None
     if len(images) != len(manifest):
@@ -62,6 +61,10 @@ def write_pack(folder: Path, size: int, pieces: Iterable[tuple[Pixels, Sequence[
     """Write pieces, each (n, size, size, 3) uint8 with n rows, one after the other, and open the result.
 
     The pack appears whole or not at all; memory holds one piece at a time.
+
+    Raises:
+        ValueError: pictures and rows do not fit, or a column that is none of :data:`TEXTS` holds texts, which might
+            look like numbers when they are read.
     """
     rows: list[Row] = []
     with replacing_folder(folder) as part:
@@ -73,7 +76,11 @@ def write_pack(folder: Path, size: int, pieces: Iterable[tuple[Pixels, Sequence[
                 file.write(np.ascontiguousarray(images).data)
                 rows.extend(piece_rows)
             _rewrite_header(file, len(rows), size)
-        write_csv(part / "manifest.csv", pd.DataFrame(rows))
+        manifest = pd.DataFrame(rows)
+        numbers = manifest.drop(columns=list(TEXTS), errors="ignore")
+        if texts := [str(name) for name in numbers.select_dtypes(exclude=["number", "bool"])]:
+            raise ValueError(f"columns {', '.join(texts)} hold texts and are not in sightline.core.packs.TEXTS")
+        write_csv(part / "manifest.csv", manifest)
     return open_pack(folder)
 
 
@@ -91,3 +98,7 @@ def _rewrite_header(file: BinaryIO, count: int, size: int) -> None:
         raise ValueError(f"the header of {count} images does not fit its place")
     file.seek(0)
     file.write(header)
+
+
+TEXTS = frozenset({"photo", "split", "label", "kind", "digest", "quality", "role", "person", "name", "set", "emotion"})
+"""Columns of manifests that hold texts, whatever they look like: a class may be called 'NA', a person '007'."""

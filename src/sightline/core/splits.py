@@ -24,7 +24,7 @@ def assign_splits(
     ``StratifiedGroupKFold``.
 
     Raises:
-        InputError: there are fewer groups than folds.
+        InputError: there are fewer groups than folds, or no class has a member for each.
     """
     labels, groups = np.asarray(labels), np.asarray(groups)
     split = np.full(len(labels), "train", dtype="<U5")
@@ -41,15 +41,19 @@ def held_out(labels: NDArray[np.generic], groups: NDArray[np.generic], fraction:
     """The indices of about ``fraction`` of the samples, groups undivided, classes in proportion.
 
     Raises:
-        InputError: there are fewer groups than folds of that size.
+        InputError: there are fewer groups than folds of that size, or no class has a member for each fold.
     """
-    count, members = len(np.unique(groups)), int(np.unique(labels, return_counts=True)[1].max())
+    classes, sizes = np.unique(labels, return_counts=True)
+    count, members = len(np.unique(groups)), int(sizes.max())
     # No more folds than a class has members, but enough that neither side gets none.
     most = max(min(MOST_FOLDS, count, members), round(1 / min(fraction, 1 - fraction)))
     share = Fraction(fraction).limit_denominator(most)
     folds = share.denominator
     if count < folds:
         raise InputError(f"{count} independent photos cannot be split {folds} ways: more photos or larger fractions")
+    if members < folds:
+        largest = f"the {members} left of '{classes[sizes.argmax()]}', the largest class,"
+        raise InputError(f"{largest} cannot be split {folds} ways: more photos or larger fractions")
     splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
     with warnings.catch_warnings():
         # A class with fewer members than folds is allowed here; who needs it in every split checks that.

@@ -82,7 +82,8 @@ def find_faces(
     # A photo of one person without a face is of no use to anybody; one of a group or of nobody may well have none.
     usable = (table["faces"] > 0) | ~table["role"].isin(ONE_FACE)
     named = {name for photo in photos if photo.role == "group" for name in boxes[photo.photo].names if name}
-    shares = share_out(table[usable], named, identity, emotion, settings.near_duplicate_bits)
+    places = pd.DataFrame([_in_shares(*pair) for pair in zip(photos, chosen, strict=True)], columns=BOX)
+    shares = share_out(table.join(places)[usable], named, identity, emotion, settings.near_duplicate_bits)
     table["split"] = ""
     table.loc[usable, "split"] = shares.split
     problems += shares.problems
@@ -210,9 +211,17 @@ def _whole(photo: Photo) -> Face:
     """A photo that is a face: its landmarks are those that :func:`align` moves to where :data:`WHOLE` says."""
     width, height = photo.width, photo.height
     left, top, side = WHOLE
-    landmarks = (TEMPLATE - [left, top]) * (max(width, height) / side)
+    # Sides lie half a pixel beyond the centres of the first and the last pixel, which have whole numbers.
+    landmarks = (TEMPLATE - [left, top] + 0.5) * (max(width, height) / side) - 0.5
     box = np.array([0, 0, width, height], np.float32)
     return Face(0, box, 1.0, landmarks.astype(np.float32), True, name=photo.person, emotion=photo.emotion)
+
+
+def _in_shares(photo: Photo, faces: Sequence[Face]) -> NDArray[np.float64]:
+    """Where the face of a single person lies, (4,), in shares of the photo's sides."""
+    if photo.role not in ONE_FACE or not faces:
+        return np.zeros(4)
+    return faces[0].box_xyxy / np.array([photo.width, photo.height] * 2, np.float64)
 
 
 def cut_out(
@@ -296,7 +305,7 @@ def _summary(table: pd.DataFrame, pack: Pack) -> dict[str, Any]:
 
 
 BELOW, LOWEST = 0.2, 0.05
-WHOLE = (25.0, 32.0, 94.0)
-"""Left, top and side, in px of an aligned face, of what a photo that is one face shows: the median of 221 FER2013 faces
-that MTCNN finds when they are enlarged."""
+WHOLE = (24.0, 32.0, 96.0)
+"""Left, top and side, in px of an aligned face, of a photo that is one face: where FER2013 pictures lie as MTCNN sees
+them, and so the window that networks of emotions are shown (``feelings.FACE_WINDOW``): they get the very picture."""
 SHEET_COLUMNS = 16

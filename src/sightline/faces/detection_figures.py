@@ -34,9 +34,9 @@ def detection_figures(
     whole area, the same for every run.
 
     Args:
-        photos: ``photos.csv`` of stage ``faces-source``; those of role 'group' and 'detection' that are ``complete``
-            are used, and the 'empty' ones.
-        boxes: its ``boxes.csv``.
+        photos: ``photos.csv`` of stage ``faces-detect``, those that have a split; of them those of role 'group' and
+            'detection' that are ``complete`` are used, and the 'empty' ones.
+        boxes: ``boxes.csv`` of stage ``faces-source``.
         detections: of stage ``faces-detect``.
         settings: the score from which a box is a face, and the smallest face.
         evaluate: the overlap of a match, and of the intervals.

@@ -1,7 +1,7 @@
 """A pretrained face network: from aligned crops to unit vectors whose cosine says how alike two faces are.
 
 Its weights are an ONNX file, or a safetensors file of a timm architecture; how it wants its pictures stands in a JSON
-file of the same stem beside it. What is deployed is a folder with ``model.onnx`` and ``config.json``.
+file of the same stem in the same folder. What is deployed is a folder with ``model.onnx`` and ``config.json``.
 
     embedder = Embedder.open(Path("models/faces/identity/embedding"))
     vectors = embedder(crops)  # uint8 RGB (N, 144, 144, 3) to float32 (N, D)

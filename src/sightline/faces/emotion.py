@@ -1,14 +1,14 @@
 """Stage ``faces-emotion``: what reads emotions from faces, trained or taken over, and calibrated on validation.
 
 Where pretrained networks are given they are put together as a panel; otherwise a network of our own learns from the
-emotion pictures of split 'train'. How much each network counts, which is a temperature where there is one, and how much
-each emotion is to be preferred (networks were trained on other shares of them, by other people's labels) comes from
-faces that the networks did not learn from: splits 'train' and 'val' for pretrained ones, 'val' for our own. Split
-'test' is not looked at.
+emotion pictures of split 'train'. How much each network counts for each emotion, which is a temperature where there is
+one, and how much each emotion is to be preferred (networks were trained on other shares of them, by other people's
+labels) comes from faces that the networks did not learn from: splits 'train' and 'val' for pretrained ones, 'val' for
+our own. Split 'test' is not looked at.
 """
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -34,6 +34,7 @@ from sightline.core.weights import write_weights
 from sightline.faces.emotion_network import EmotionNet
 from sightline.faces.feelings import FACE_WINDOW, EmotionNetwork, Settings, combine, read_settings
 from sightline.faces.params import EMOTIONS, Emotion, Faces
+from sightline.faces.pretrained import find_networks
 from sightline.params import Augment, Compute, Runtime, load
 
 Option = typer.Option()
@@ -70,8 +71,8 @@ def learn_emotions(
 
     Args:
         crops: the pack that ``faces-detect`` leaves.
-        weights: an ONNX file with its settings in a JSON file of the same stem beside it, or a folder of such pairs;
-            a file that is neither .onnx nor .json stands for none.
+        weights: a folder of ONNX files, each with its settings in a JSON file of the same stem; a file without a
+            suffix stands for none.
         settings: ``faces.emotion``.
         augmentation: ``faces.augment``.
         compute: device, threads and precision.
@@ -80,11 +81,12 @@ def learn_emotions(
         history: the learning curve.
 
     Raises:
-        InputError: a pretrained network or its settings are wrong, or an emotion has no pictures to learn from.
+        InputError: a pretrained network or its settings are wrong, an emotion has no pictures to learn from, or
+            ``settings.trust`` names a source of labels that is not there.
     """
     faces = EmotionFaces.open(crops)
     with replacing_folder(out) as part:
-        if given := find_networks(weights):
+        if given := find_networks(weights, "faces.emotion.weights"):
             networks = [_take_over(path, part, compute) for path in given]
             unseen, curve = ["train", "val"], pd.DataFrame(columns=CURVE)
         else:
@@ -92,7 +94,7 @@ def learn_emotions(
             network, curve = _train(faces, settings, augmentation, compute, workers, checkpoints, history)
             networks, unseen = [_export(network, faces, part, compute)], ["val"]
         write_csv(history, curve)
-        known = {"task": "faces", "classes": EMOTIONS, **calibrate(networks, faces, unseen)}
+        known = {"task": "faces", "classes": EMOTIONS, **calibrate(networks, faces, unseen, settings.trust)}
         write_json(part / "config.json", known)
 
 
@@ -121,6 +123,20 @@ class EmotionFaces:
         manifest = pack.manifest.assign(split=pack.manifest["split"].where(chosen, ""))
         return cls(Pack(pack.images, manifest), labels)
 
+    def counts(self, trust: Mapping[str, float]) -> FloatArray:
+        """How much each face counts, (N,), by the source of its label.
+
+        Raises:
+            InputError: no label comes from a source that ``trust`` names.
+        """
+        sets = self.pack.manifest["set"].where(self.labels >= 0, "")
+        there = sorted(set(sets) - {""})
+        if strange := sorted(set(trust) - set(there)):
+            raise InputError(
+                f"faces.emotion.trust names {', '.join(strange)}; labels are of {', '.join(there) or 'no source'}"
+            )
+        return np.array([trust.get(name, 1.0) for name in sets], np.float64)
+
     def check(self) -> None:
         """See that there is something to learn each emotion from, and to choose the best epoch by.
 
@@ -130,40 +146,29 @@ class EmotionFaces:
         for split in ("train", "val"):
             present = set(self.labels[self.pack.rows(split)].tolist())
             if missing := [name for number, name in enumerate(EMOTIONS) if number not in present]:
+                counts = ", ".join(str((self.labels == EMOTIONS.index(name)).sum()) for name in missing)
                 raise InputError(
-                    f"no picture of {', '.join(missing)} in split '{split}': add some to the folder 'emotion', or give "
-                    "pretrained networks in faces.emotion.weights"
+                    f"no picture of {', '.join(missing)} in split '{split}' (of {counts} in all): add some to the "
+                    "folder 'emotion', or give pretrained networks in faces.emotion.weights"
                 )
 
 
-def find_networks(weights: Path) -> list[Path]:
-    """The ONNX files that ``weights`` names, sorted; none where it is a file of another kind.
-
-    Raises:
-        InputError: there is nothing, or a folder without an ONNX file.
-    """
-    if weights.is_dir():
-        if found := sorted(weights.glob("*.onnx")):
-            return found
-        raise InputError(f"faces.emotion.weights: {weights} holds no .onnx file")
-    if not weights.is_file():
-        raise InputError(f"faces.emotion.weights: there is no {weights}")
-    return [weights] if weights.suffix == ".onnx" else []
-
-
-def calibrate(networks: Sequence[EmotionNetwork], faces: EmotionFaces, splits: Sequence[str]) -> dict[str, Any]:
+def calibrate(
+    networks: Sequence[EmotionNetwork], faces: EmotionFaces, splits: Sequence[str], trust: Mapping[str, float]
+) -> dict[str, Any]:
     """What config.json says of the networks: how to use each, and how good they are on the faces that this rests on.
 
-    Those are the faces of ``splits``. Without any the networks count alike and no emotion is preferred.
+    Those are the faces of ``splits``, each counting as ``trust`` says. Without any the networks count alike and no
+    emotion is preferred.
     """
     rows = np.concatenate([faces.pack.rows(split) for split in splits])
-    labels = faces.labels[rows]
-    weights, offsets = np.full(len(networks), 1 / len(networks)), np.zeros(len(EMOTIONS))
+    labels, counts = faces.labels[rows], faces.counts(trust)[rows]
+    weights, offsets = np.full((len(networks), len(EMOTIONS)), 1 / len(networks)), np.zeros(len(EMOTIONS))
     rests_on: dict[str, Any] = {"splits": list(splits), "faces": len(rows)}
-    if len(rows):
+    if counts.any():
         images = np.asarray(faces.pack.images[rows])
         votes = np.stack([network(images) for network in networks])
-        weights, offsets = fit_panel(votes, labels)
+        weights, offsets = fit_panel(votes, labels, counts)
         rests_on |= {
             "split": _split_digest(faces),
             **_measure(combine(votes, weights, offsets), labels),
@@ -179,43 +184,51 @@ def calibrate(networks: Sequence[EmotionNetwork], faces: EmotionFaces, splits: S
             {
                 "file": network.path.name,
                 "sha256": sha256(network.path),
-                "weight": round(float(weight), 6),
+                "weights": dict(zip(EMOTIONS, own.round(6).tolist(), strict=True)),
                 "settings": network.settings.model_dump(mode="json"),
             }
-            for network, weight in zip(networks, weights, strict=True)
+            for network, own in zip(networks, weights, strict=True)
         ],
         "offsets": dict(zip(EMOTIONS, offsets.round(6).tolist(), strict=True)),
         "calibration": rests_on,
     }
 
 
-def fit_panel(votes: FloatArray, labels: NDArray[np.integer[Any]]) -> tuple[FloatArray, FloatArray]:
-    """Fit weights (S,) of at least 0 and offsets (7,) of :class:`~sightline.faces.feelings.Panel` to validation faces.
+def fit_panel(votes: FloatArray, labels: NDArray[np.integer[Any]], counts: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Fit weights (S, 7) and offsets (7,) of :class:`~sightline.faces.feelings.Panel` to validation faces.
 
-    They make the labels most likely, as temperature (Guo et al., ICML 2017) and bias-corrected scaling (Alexandari et
-    al., ICML 2020) do, with a Gaussian prior that pulls offsets to 0. It is a strong one, :data:`PRIOR`: how often each
-    emotion is met in the pictures that somebody collected says little about other faces. On FER2013 faces (20 random
-    parts of splits 'train' and 'val') 20 gave up 1.0 points on labels by ten votes against hardly any offsets, and
-    gained 8.9 points on single labels; 2 gave up 2.2 and gained 12.8.
+    They make the labels most likely, as vector scaling does (Guo et al., ICML 2017) with one network. A weight is what
+    the network counts for all emotions, 0 at the least, and what it counts for this one in addition: one network knows
+    fear from surprise where another never says fear. What is added is held back by a Gaussian prior of precision
+    :data:`PRIOR`, and so are the offsets: how often each emotion is met in the pictures that somebody collected says
+    little about other faces. What is added counts from a network's mean vote on: where it finds an emotion unlikely in
+    every face, a small weight would be a large offset else.
 
     Args:
         votes: log-probabilities (S, N, 7) by S networks.
         labels: true emotions, (N,), numbers of columns.
+        counts: how many faces each stands for, (N,).
     """
-    voters, count, classes = votes.shape
+    voters, _, classes = votes.shape
     truth = np.eye(classes)[labels]
+    means = np.average(votes, axis=1, weights=counts)
+    centred = votes - means[:, None]
 
     def loss(numbers: FloatArray) -> tuple[float, FloatArray]:
-        weights, offsets = numbers[:voters], numbers[voters:]
-        logs = special.log_softmax(np.einsum("s,snk->nk", weights, votes) + offsets, axis=1)
-        excess = np.exp(logs) - truth
-        slopes = np.concatenate([np.einsum("nk,snk->s", excess, votes), excess.sum(0) + PRIOR * offsets])
-        return float(-(logs * truth).sum() + PRIOR * offsets @ offsets / 2) / count, slopes / count
+        weights, held = numbers[:voters, None], numbers[voters:].reshape(voters + 1, classes)
+        logits = (weights[:, None] * votes + held[:voters, None] * centred).sum(0) + held[voters]
+        logs = special.log_softmax(logits, axis=1)
+        excess = counts[:, None] * (np.exp(logs) - truth)
+        slopes = np.vstack([np.einsum("nk,snk->sk", excess, centred), excess.sum(0)]) + PRIOR * held
+        found = np.concatenate([np.einsum("nk,snk->s", excess, votes), slopes.ravel()])
+        unlikely = -counts @ (logs * truth).sum(axis=1) + PRIOR * (held**2).sum() / 2
+        return float(unlikely) / counts.sum(), found / counts.sum()
 
-    start = np.concatenate([np.full(voters, 1 / voters), np.zeros(classes)])
-    bounds = [(0, MOST)] * voters + [(None, None)] * classes
-    found = optimize.minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds)
-    return found.x[:voters], found.x[voters:]
+    start = np.concatenate([np.full(voters, 1 / voters), np.zeros((voters + 1) * classes)])
+    bounds = [(0, MOST)] * voters + [(None, None)] * ((voters + 1) * classes)
+    found = optimize.minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds).x
+    held = found[voters:].reshape(voters + 1, classes)
+    return found[:voters, None] + held[:voters], held[voters] - (held[:voters] * means).sum(0)
 
 
 def _measure(probabilities: FloatArray, labels: NDArray[np.integer[Any]]) -> dict[str, float]:

@@ -1,22 +1,34 @@
 """What guesses of emotions are worth: accuracy, macro-F1, calibration error, confusion, also by source of labels."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sightline.core.calibration import expected_calibration_error
-from sightline.core.intervals import Figure, FloatArray, Statistics, bootstrap, confusion_statistics
+from sightline.core.intervals import (
+    Figure,
+    FloatArray,
+    Statistics,
+    bootstrap,
+    confusion_statistics,
+    paired_difference,
+)
 from sightline.faces.params import EMOTIONS, Evaluate
+
+Answers = NDArray[np.integer[Any]]
 
 
 def emotion_figures(
     probabilities: NDArray[np.floating[Any]],
-    labels: NDArray[np.integer[Any]],
+    labels: Answers,
     sets: NDArray[np.str_],
     groups: NDArray[Any],
     settings: Evaluate,
+    crossed: NDArray[np.str_] | None = None,
 ) -> dict[str, Any]:
     """All figures about emotions, in the form that metrics.json holds.
 
@@ -29,6 +41,8 @@ def emotion_figures(
         sets: the source of each label, (N,).
         groups: the independent unit of each face, (N,): its person, or its photo and the near-duplicates of that.
         settings: of the intervals.
+        crossed: the photo of a face whose group, its person, is met in other photos too, (N,), '' for others; see
+            :func:`sightline.core.intervals.bootstrap`.
 
     Returns:
         ``emotion_accuracy``, ``balanced_accuracy``, ``macro_f1``, ``ece``, ``per_class`` (precision, recall, f1 by
@@ -45,8 +59,14 @@ def emotion_figures(
     confidences = probabilities.max(1).astype(np.float64).clip(0, 1)
 
     def figures_of(chosen: NDArray[np.intp]) -> dict[str, Any]:
-        statistics = _statistics(labels[chosen], answers[chosen], confidences[chosen])
-        figures = bootstrap(statistics, groups[chosen], seed=settings.seed, resamples=settings.resamples)
+        drawn: dict[str, Any] = {
+            "groups": groups[chosen],
+            "crossed": None if crossed is None else crossed[chosen],
+            "seed": settings.seed,
+            "resamples": settings.resamples,
+        }
+        figures = bootstrap(_statistics(labels[chosen], answers[chosen]), **drawn)
+        figures["ece"] = _calibration_error(confidences[chosen], labels[chosen] == answers[chosen], drawn)
         return {
             **{name: figures[name].as_dict() for name in OF_ALL},
             "per_class": _per_class(figures, labels[chosen]),
@@ -54,7 +74,49 @@ def emotion_figures(
             "faces": len(chosen),
         }
 
-    tree = figures_of(np.arange(len(labels)))
+    return _of_all_and_by_set(figures_of, sets, groups)
+
+
+def network_figures(
+    answers: Mapping[str, Answers],
+    of_panel: Answers,
+    labels: Answers,
+    sets: NDArray[np.str_],
+    groups: NDArray[Any],
+    settings: Evaluate,
+) -> dict[str, Any]:
+    """What each network of a panel is worth by itself, by its name.
+
+    Args:
+        answers: of each network, (N,), numbers of emotions.
+        of_panel: the panel's, (N,).
+        labels: as in :func:`emotion_figures`, and likewise ``sets``, ``groups``, ``settings``.
+
+    Returns:
+        For each network ``emotion_accuracy``, ``macro_f1``, ``faces``, ``panel_minus_this`` (both figures; paired: the
+        panel answers the same resampled faces) and ``by_set``, as in :func:`emotion_figures`.
+
+    Raises:
+        InputError: all faces are one unit.
+    """
+
+    def figures_of(network: str, chosen: NDArray[np.intp]) -> dict[str, Any]:
+        own, panel = (_statistics(labels[chosen], said[chosen]) for said in (answers[network], of_panel))
+        alone = bootstrap(own, groups[chosen], seed=settings.seed, resamples=settings.resamples)
+        gain = paired_difference(own, panel, groups[chosen], seed=settings.seed, resamples=settings.resamples)
+        return {
+            **{name: alone[name].as_dict() for name in OF_ANSWERS},
+            "panel_minus_this": {name: gain[name].as_dict() for name in OF_ANSWERS},
+            "faces": len(chosen),
+        }
+
+    return {network: _of_all_and_by_set(partial(figures_of, network), sets, groups) for network in answers}
+
+
+def _of_all_and_by_set(
+    figures_of: Callable[[NDArray[np.intp]], dict[str, Any]], sets: NDArray[np.str_], groups: NDArray[Any]
+) -> dict[str, Any]:
+    tree = figures_of(np.arange(len(sets)))
     names = np.unique(sets)
     if len(names) > 1:
         tree["by_set"] = {}
@@ -65,7 +127,7 @@ def emotion_figures(
     return tree
 
 
-def confusion(labels: NDArray[np.integer[Any]], answers: NDArray[np.integer[Any]]) -> dict[str, dict[str, int]]:
+def confusion(labels: Answers, answers: Answers) -> dict[str, dict[str, int]]:
     """How many faces of each true emotion got each answer; emotions without a face are left out."""
     counts = np.zeros((len(EMOTIONS), len(EMOTIONS)), np.int64)
     np.add.at(counts, (labels, answers), 1)
@@ -76,24 +138,29 @@ def confusion(labels: NDArray[np.integer[Any]], answers: NDArray[np.integer[Any]
     }
 
 
-def _statistics(
-    labels: NDArray[np.integer[Any]], answers: NDArray[np.integer[Any]], confidences: FloatArray
-) -> Statistics:
+def _statistics(labels: Answers, answers: Answers) -> Statistics:
     of_confusion = confusion_statistics(labels, answers, len(EMOTIONS))
     present = np.unique(labels)
-    correct = labels == answers
 
     def statistics(weights: FloatArray) -> dict[str, float]:
         figures = dict(of_confusion(weights))
         figures["emotion_accuracy"] = figures.pop("accuracy")
         figures["macro_f1"] = float(np.mean([figures[f"f1_{number}"] for number in present]))
-        figures["ece"] = expected_calibration_error(confidences, correct, weights=weights)
         return figures
 
     return statistics
 
 
-def _per_class(figures: Mapping[str, Figure], labels: NDArray[np.integer[Any]]) -> dict[str, Any]:
+def _calibration_error(confidences: FloatArray, correct: NDArray[np.bool_], drawn: Mapping[str, Any]) -> Figure:
+    def statistics(weights: FloatArray) -> dict[str, float]:
+        return {"ece": expected_calibration_error(confidences, correct, weights=weights)}
+
+    # A resample's faces are fewer different ones, and so its bins lie farther from the diagonal than those of all.
+    found = bootstrap(statistics, **drawn, centred=True)["ece"]
+    return replace(found, low=max(found.low, 0.0))
+
+
+def _per_class(figures: Mapping[str, Figure], labels: Answers) -> dict[str, Any]:
     return {
         EMOTIONS[number]: {kind: figures[f"{kind}_{number}"].as_dict() for kind in ("precision", "recall", "f1")}
         for number in np.unique(labels)
@@ -101,3 +168,4 @@ def _per_class(figures: Mapping[str, Figure], labels: NDArray[np.integer[Any]]) 
 
 
 OF_ALL = ("emotion_accuracy", "balanced_accuracy", "macro_f1", "ece")
+OF_ANSWERS = ("emotion_accuracy", "macro_f1")

@@ -1,6 +1,7 @@
 """Stage ``faces-evaluate``: what detection, identification and emotions are worth on test photos, with intervals.
 
-Each is measured on photos that chose nothing: thresholds come from validation strangers, networks from training faces.
+The test photos trained nothing and chose nothing in a run: networks learn from training faces, thresholds come from
+validation strangers and from the enrolled photos, each left out in turn.
 """
 
 from pathlib import Path
@@ -19,7 +20,7 @@ from sightline.core.intervals import bootstrap, confusion_statistics
 from sightline.core.leakage import group_duplicates
 from sightline.core.progress import say
 from sightline.faces.detection_figures import detection_figures
-from sightline.faces.emotion_figures import emotion_figures
+from sightline.faces.emotion_figures import emotion_figures, network_figures
 from sightline.faces.identity_figures import BASELINE, dir_far_curves, faces_to_test, found_and_named, identity_figures
 from sightline.faces.mistakes import judge, mark_mistakes
 from sightline.faces.params import EMOTIONS, Detect, Evaluate, Faces
@@ -29,8 +30,9 @@ from sightline.params import Runtime, load
 Option = typer.Option()
 
 CONVENTIONS = {
-    "unit": "n counts photos for detection and for group photos, people for portraits, and for emotions photos, those "
-    "of one person or near-duplicates together",
+    "unit": "n counts photos for detection; for identification the people that a figure is of, and the photo where "
+    "nobody knows a name; for emotions photos, those of one person or near-duplicates together. People who are met in "
+    "several group photos are crossed with these: both are drawn again",
     "detection_*": "on photos in which every face is boxed; faces smaller than faces.detect.min_face count neither "
     "way; the curve and its area end at the lowest score that was written down",
     "rank1": "closed set: share of the known faces whose best person is right, at any similarity",
@@ -42,7 +44,8 @@ CONVENTIONS = {
     "the unknown test faces would be accepted; no threshold of use in practice is chosen so",
     "open_set_auroc": "known is the positive class",
     "found_and_named": "share of the known faces boxed in group photos that are found, accepted and named right",
-    "emotion_*": "faces with a single emotion each, of split test; by_set tells apart who labelled them",
+    "emotion_*": "faces with a single emotion each, of split test; by_set tells apart who labelled them; "
+    "emotion/networks has each network of a panel by itself, and how much better the panel is on the same faces",
 }
 
 
@@ -80,7 +83,7 @@ def evaluate(
 
     Args:
         raw: the folder that ``faces-source`` leaves.
-        crops: the pack of ``faces-detect``.
+        crops: the pack of ``faces-detect``, with the photos and their splits.
         detections: its table.
         identity: the methods of ``faces-train``, with their thresholds.
         deployed: what ``faces-infer`` deployed; its method's mistakes are drawn.
@@ -94,18 +97,20 @@ def evaluate(
     Raises:
         InputError: the files are of different runs, or no face tests identification.
     """
-    photos, boxes, found = (read_table(path) for path in (raw / "photos.csv", raw / "boxes.csv", detections))
-    manifest = read_table(crops / "manifest.csv")
+    boxes, found = read_table(raw / "boxes.csv"), read_table(detections)
+    photos, manifest = read_table(crops / "photos.csv"), read_table(crops / "manifest.csv")
+    # Of photos that were left out no face was cut out: nothing in them was missed.
+    photos = photos[photos["split"] != ""]
     answers, moods = (read_table(inference / f"{name}.csv") for name in ("identities", "emotions"))
     configs = {path.parent.name: read_json(path) for path in sorted(identity.glob("*/config.json"))}
     thresholds = {method: float(config["threshold"]["value"]) for method, config in configs.items()}
     faces = faces_to_test(manifest, answers)
     enrolled = set(manifest.loc[manifest["split"] == "gallery", "person"])
     in_groups = boxes[boxes["photo"].isin(photos.loc[photos["role"] == "group", "photo"])]
-    if faces["unit"].nunique() < 2 or not (faces["truth"] != "").any():
+    if (people := faces.loc[faces["truth"] != "", "truth"].nunique()) < 2:
         raise InputError(
-            f"{len(faces)} faces test identification, of known people {(faces['truth'] != '').sum()}: add photos of "
-            "people in the gallery beyond faces.identity.photos, group photos or strangers"
+            f"{len(faces)} faces test identification, of {people} enrolled people, where an interval needs two: add "
+            "photos of people in the gallery beyond faces.identity.photos, or group photos with their names"
         )
     if missing := [name for name in thresholds if f"similarity_{name}" not in faces]:
         raise InputError(f"{inference} has no answers of {', '.join(missing)}: run faces-infer again")
@@ -144,16 +149,25 @@ def _emotions(
     manifest: pd.DataFrame, photos: pd.DataFrame, moods: pd.DataFrame, detect: Detect, settings: Evaluate
 ) -> tuple[dict[str, Any], pd.DataFrame]:
     """Figures on the test faces with an emotion, nothing if there are not two; and these faces with their answers."""
-    table = moods.merge(manifest[["photo", "face", "person"]], on=["photo", "face"], validate="1:1")
+    table = moods.merge(manifest[["photo", "face", "person", "name"]], on=["photo", "face"], validate="1:1")
     is_tested = (table["role"] == "emotion") & (table["split"] == "test") & table["emotion"].isin(EMOTIONS)
     tested = table[is_tested].reset_index(drop=True).rename(columns={"emotion": "label"})
-    tested["unit"] = _unit_of_mood(tested, photos, detect.near_duplicate_bits)
+    tested["unit"], tested["crossed"] = _unit_of_mood(tested, photos, detect.near_duplicate_bits), ""
     tree = _emotion_figures(tested, settings)
     for of_set in tree.get("by_set", {}).values():
         # confusion.csv says it face by face.
         of_set.pop("confusion", None)
+    columns = [str(name) for name in tested if str(name).startswith(ALONE)]
+    alone = {name.removeprefix(ALONE): _numbers(tested[name]) for name in columns}
+    if tree and alone:
+        sets, units = tested["set"].to_numpy(str), tested["unit"].to_numpy(str)
+        of_panel = _numbers(tested["predicted"])
+        tree["networks"] = network_figures(alone, of_panel, _numbers(tested["label"]), sets, units, settings)
     in_groups = table[(table["role"] == "group") & table["emotion"].isin(EMOTIONS)].rename(columns={"emotion": "label"})
-    if figures := _emotion_figures(in_groups.assign(unit=in_groups["photo"]), settings):
+    is_named = in_groups["name"] != ""
+    in_groups["unit"] = in_groups["name"].where(is_named, in_groups["photo"])
+    in_groups["crossed"] = in_groups["photo"].where(is_named, "")
+    if figures := _emotion_figures(in_groups, settings):
         tree["groups"] = {key: figures[key] for key in (*EMOTION_NAMES.values(), "faces")}
     return tree, tested
 
@@ -162,8 +176,8 @@ def _emotion_figures(tested: pd.DataFrame, settings: Evaluate) -> dict[str, Any]
     if tested["unit"].nunique() < 2:
         return {}
     probabilities = tested[[f"p_{name}" for name in EMOTIONS]].to_numpy(np.float64)
-    units = tested["unit"].to_numpy(str)
-    return emotion_figures(probabilities, _numbers(tested["label"]), tested["set"].to_numpy(str), units, settings)
+    sets, units, crossed = (tested[column].to_numpy(str) for column in ("set", "unit", "crossed"))
+    return emotion_figures(probabilities, _numbers(tested["label"]), sets, units, settings, crossed)
 
 
 def _unit_of_mood(tested: pd.DataFrame, photos: pd.DataFrame, bits: int) -> NDArray[np.str_]:
@@ -203,4 +217,5 @@ def _of_method(identification: dict[str, Any], method: str) -> dict[str, Any]:
     return {key: value[method] for key, value in named.items()}
 
 
+ALONE = "predicted_"
 EMOTION_NAMES = {"accuracy": "emotion_accuracy", "macro_f1": "macro_f1", "ece": "ece"}

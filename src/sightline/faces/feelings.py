@@ -187,11 +187,11 @@ class EmotionNetwork:
 
 @dataclass(frozen=True)
 class Panel:
-    """Networks that vote: ``softmax(offsets + sum of weight * log-probabilities)``, a weighted geometric mean.
+    """Networks that vote: ``softmax(offsets + sum of weights * log-probabilities)``, a weighted geometric mean.
 
     Attributes:
         networks: S of them.
-        weights: how much each counts, (S,); of one network, the inverse of its temperature.
+        weights: how much each counts for each emotion, (S, 7).
         offsets: what each emotion gets in addition, (7,).
     """
 
@@ -205,15 +205,22 @@ class Panel:
         Raises:
             ValueError: the crops have another shape.
         """
+        return self.probabilities(self.votes(crops))
+
+    def votes(self, crops: Pixels) -> FloatArray:
+        """What each network says by itself: log-probabilities (S, N, 7). Raises as a call does."""
         if crops.shape[1:] != (CROP_SIZE, CROP_SIZE, 3):
             raise ValueError(f"crops of shape {crops.shape}, not (N, {CROP_SIZE}, {CROP_SIZE}, 3)")
-        votes = np.stack([network(crops) for network in self.networks])
+        return np.stack([network(crops) for network in self.networks])
+
+    def probabilities(self, votes: FloatArray) -> NDArray[np.float32]:
+        """What the panel says (N, 7) after such votes."""
         return combine(votes, self.weights, self.offsets).astype(np.float32)
 
 
 def combine(votes: FloatArray, weights: FloatArray, offsets: FloatArray) -> FloatArray:
     """Probabilities (N, 7) of log-probabilities (S, N, 7) by S networks, see :class:`Panel`."""
-    return np.asarray(special.softmax(np.einsum("s,snk->nk", weights, votes) + offsets, axis=1))
+    return np.asarray(special.softmax(np.einsum("sk,snk->nk", weights, votes) + offsets, axis=1))
 
 
 def load_emotion(folder: Path, threads: int = 0) -> Panel:
@@ -227,7 +234,9 @@ def load_emotion(folder: Path, threads: int = 0) -> Panel:
         members = [
             (folder / member["file"], Settings.model_validate(member["settings"])) for member in config["networks"]
         ]
-        weights = np.array([member["weight"] for member in config["networks"]], np.float64)
+        weights = np.array(
+            [[member["weights"][name] for name in EMOTIONS] for member in config["networks"]], np.float64
+        )
         offsets = np.array([config["offsets"][name] for name in EMOTIONS], np.float64)
     except FileNotFoundError:
         raise InputError(

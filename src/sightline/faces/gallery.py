@@ -8,20 +8,21 @@ lock, so that two writers at once take turns.
 import glob
 import json
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from sightline.core.errors import InputError
 from sightline.core.files import replacing, sha256_of
-from sightline.faces.neighbours import Numbers, Vectors, alike, nearest_people
+from sightline.faces.neighbours import Numbers, Rough, Vectors, alike, nearest_people, own_similarity, roughly
 
 
 @dataclass(frozen=True)
@@ -59,8 +60,13 @@ class Gallery:
         places = {name: number for number, name in enumerate(self.people)}
         return np.array([places[name] for name in self.names], np.int64)
 
+    @cached_property
+    def rough(self) -> Rough | None:
+        """What :func:`~sightline.faces.neighbours.nearest_people` reads first, where the vectors are many."""
+        return roughly(self.vectors) if self.vectors.size >= MANY else None
+
     def enrol(
-        self, name: str, vectors: Vectors, digests: Sequence[str], k: int, threshold: float
+        self, name: str, vectors: Vectors, digests: Sequence[str], photos: Sequence[str], k: int, threshold: float
     ) -> tuple["Gallery", list[str]]:
         """Add photos of a person, who may be there already.
 
@@ -68,6 +74,7 @@ class Gallery:
             name: the person; blanks at its ends and the way in which accents are coded do not matter.
             vectors: float32 (M, D), unit length.
             digests: of their M aligned crops.
+            photos: what the M are called in what the user is told.
             k: as in :func:`sightline.faces.neighbours.nearest_people`.
             threshold: from which similarity on two faces are taken for one person's.
 
@@ -92,13 +99,13 @@ class Gallery:
         for owner, digest in zip(self.names, self.digests, strict=True):
             known.setdefault(digest, set()).add(owner)
         fresh = []
-        for row, digest in enumerate(digests):
+        for row, (digest, photo) in enumerate(zip(digests, photos, strict=True)):
             owners = known.setdefault(digest, set())
             if name in owners:
-                said.append(f"{name}: photo {row + 1} of {len(digests)} is enrolled already: not added again")
+                said.append(f"{photo} is enrolled as {name} already: not added again")
                 continue
             if owners:
-                said.append(f"{name}: photo {row + 1} of {len(digests)} is also enrolled as {_listed(owners)}")
+                said.append(f"{photo}, now enrolled as {name}, is also enrolled as {_listed(owners)}")
             owners.add(name)
             fresh.append(row)
         added = Gallery(
@@ -127,7 +134,11 @@ class Gallery:
         )
 
     def doubles(self, k: int, threshold: float, name: str | None = None) -> list[str]:
-        """Warnings of people who seem to be enrolled under two names; of ``name`` and another only, if given."""
+        """Warnings of people who seem to be enrolled under two names; of ``name`` and another only, if given.
+
+        They are accepted as each other, and are about as alike as photos of one person are in this gallery. The
+        threshold alone lets a share of all strangers pass, and of many people some pairs must come out: siblings, say.
+        """
         people, numbers = self.people, self.numbers
         chosen = np.ones(len(self), bool)
         if name is not None:
@@ -135,10 +146,18 @@ class Gallery:
             own = numbers == people.index(name)
             others, scores = nearest_people(self.vectors[own], self.vectors[~own], numbers[~own], k)
             chosen = own | np.isin(numbers, others[scores.astype(np.float64) >= threshold])
+        pairs = alike(self.vectors[chosen], numbers[chosen], k, threshold)
+        if not (pairs := [pair for pair in pairs if name in (None, people[pair[0]], people[pair[1]])]):
+            return []
+        own = own_similarity(self.vectors, numbers, k)
+        if len(own) and np.median(own) < threshold:
+            # What does not know people again by most of their photos cannot tell whether two are one.
+            return []
+        least = np.quantile(own, LIKE_ONE) if len(own) else threshold
         return [
             f"{people[a]} and {people[b]} look like one person under two names (similarity {similarity:.2f})"
-            for a, b, similarity in alike(self.vectors[chosen], numbers[chosen], k, threshold)
-            if name in (None, people[a], people[b])
+            for a, b, similarity in pairs
+            if similarity >= least
         ]
 
 
@@ -164,7 +183,7 @@ def identify(
     if vectors.shape[1] != gallery.vectors.shape[1]:
         raise InputError(f"vectors of {vectors.shape[1]} numbers do not fit a gallery of {gallery.vectors.shape[1]}")
     people = gallery.people
-    best, scores = nearest_people(vectors, gallery.vectors, gallery.numbers, k)
+    best, scores = nearest_people(vectors, gallery.vectors, gallery.numbers, k, gallery.rough)
     similarity = scores.astype(np.float64)
     pairs = zip(best, similarity, strict=True)
     return [people[number] if number >= 0 and score >= threshold else None for number, score in pairs], similarity
@@ -194,7 +213,10 @@ def load_gallery(path: Path) -> Gallery:
         InputError: the file is missing or damaged.
     """
     if not path.is_file():
-        raise InputError(f"{path}: no such gallery; run the stage faces-train, or enrol somebody")
+        raise InputError(
+            f"{path}: no such gallery: is its name right? 'sightline faces enrol --new' makes one, and 'dvc repro "
+            "faces-infer' the one of a deployed model"
+        )
     try:
         with safe_open(path, framework="numpy") as file:
             about = json.loads(file.metadata()["gallery"])
@@ -210,27 +232,42 @@ def load_gallery(path: Path) -> Gallery:
 
 
 def enrol_in(
-    path: Path, name: str, vectors: Vectors, digests: Sequence[str], describer: str, k: int, threshold: float
+    path: Path,
+    name: str,
+    vectors: Vectors,
+    digests: Sequence[str],
+    photos: Sequence[str],
+    describer: str,
+    k: int,
+    threshold: float,
+    *,
+    is_new: bool = False,
 ) -> list[str]:
-    """Add photos of a person to a gallery file, which is made where there is none.
+    """Add photos of a person to a gallery file.
+
+    Args:
+        path: the file.
+        name, vectors, digests, photos, k, threshold: as :meth:`Gallery.enrol` takes them.
+        describer: what made the vectors.
+        is_new: make the file, which must not be there yet; without, it must be.
 
     Returns:
         What the user should know, see :meth:`Gallery.enrol`.
 
     Raises:
-        InputError: as :func:`load_gallery` and :meth:`Gallery.enrol`, or another describer made the gallery; the file
-            is as it was.
+        InputError: as :func:`load_gallery` and :meth:`Gallery.enrol`, another describer made the gallery, the file is
+            there or not against ``is_new``, or another process holds it; the file is as it was.
     """
     said: list[str] = []
 
     def change(gallery: Gallery) -> Gallery:
         if gallery.describer != describer:
             raise InputError(f"{path} holds vectors of another network: enrol everybody anew in another file")
-        changed, messages = gallery.enrol(name, vectors, digests, k, threshold)
+        changed, messages = gallery.enrol(name, vectors, digests, photos, k, threshold)
         said.extend(messages)
         return changed
 
-    _change(path, change, Gallery.empty(vectors.shape[-1], describer))
+    _change(path, change, Gallery.empty(vectors.shape[-1], describer) if is_new else None)
     return said
 
 
@@ -238,7 +275,8 @@ def forget_in(path: Path, name: str) -> None:
     """Take a person out of a gallery file: the file that replaces it holds nothing of theirs.
 
     Raises:
-        InputError: as :func:`load_gallery` and :meth:`Gallery.forget`; the file is as it was.
+        InputError: as :func:`load_gallery` and :meth:`Gallery.forget`, or another process holds the file, which is as
+            it was.
     """
     _change(path, lambda gallery: gallery.forget(name))
 
@@ -256,20 +294,37 @@ def clean_name(name: str) -> str:
 
 
 def _change(path: Path, change: Callable[[Gallery], Gallery], start: Gallery | None = None) -> None:
+    """Replace a gallery file by what ``change`` makes of it or, where there is none yet, of ``start``."""
     # A link stays one: it is the file behind it that must not hold what was taken out.
     path = path.resolve()
     if start is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
     elif not path.is_file():
         load_gallery(path)
-    with FileLock(path.with_name(f".{path.name}.lock")):
+    with _locked(path):
         # What a killed writer left: nobody else writes while the lock is held.
         for left in path.parent.glob(f".{glob.escape(path.stem)}.*.part{path.suffix}"):
             left.unlink()
-        found = start if start is not None and not path.exists() else load_gallery(path)
+        if start is not None and path.exists():
+            raise InputError(f"{path} is there already: without --new people are added to it")
+        found = load_gallery(path) if start is None else start
         # Whoever keeps others from reading these vectors goes on doing so.
-        mode = path.stat().st_mode if path.exists() else None
+        mode = path.stat().st_mode if start is None else None
         save_gallery(path, change(found), mode)
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    lock = FileLock(path.with_name(f".{path.name}.lock"), timeout=PATIENCE)
+    try:
+        held = lock.acquire()
+    except Timeout:
+        raise InputError(
+            f"{path} is being changed by another process, which holds {lock.lock_file}: nothing was changed, try again "
+            "when that process has ended"
+        ) from None
+    with held:
+        yield
 
 
 def _checksum(vectors: Vectors, names: Sequence[str], digests: Sequence[str]) -> str:
@@ -279,3 +334,11 @@ def _checksum(vectors: Vectors, names: Sequence[str], digests: Sequence[str]) ->
 def _listed(names: "Sequence[str] | set[str]") -> str:
     ordered = sorted(names)
     return ", ".join(ordered[:5]) + (f" and {len(ordered) - 5} more" if len(ordered) > 5 else "")
+
+
+PATIENCE = 5.0
+"""Seconds for which a gallery that another process is changing is waited for."""
+LIKE_ONE = 0.1
+"""The share of photos that may be less like the others of their person than two people who look like one are alike."""
+MANY = 4_000_000
+"""Numbers in all, from which on rounding them once is soon paid back."""

@@ -1,10 +1,12 @@
 """What saying who a face is is worth, closed and open set, for every method on the same test faces.
 
 Portraits and group photos are different jobs, so each has figures of its own beside those of all. The independent unit
-is the person for portraits, since photos of one person are recognised or not together, and the photo for groups.
+is the person: who is hard to recognise is so in every photo, alone or in a group, and that outweighs what the faces of
+one photo have in common. Group photos share people among them and a light among their faces, so both are drawn again,
+see ``crossed`` of :func:`sightline.core.intervals.bootstrap`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -44,14 +46,17 @@ def faces_to_test(manifest: pd.DataFrame, answers: pd.DataFrame) -> pd.DataFrame
 
     Returns:
         A row a face: photo, face, ``row`` (of the manifest), ``box``, ``truth`` (who of the enrolled people it is, ''
-        for nobody), ``part`` (one of PARTS), ``unit``, and the columns of the methods.
+        for nobody), ``part`` (one of PARTS), ``unit`` (the person; of a face whose name nobody knows the photo),
+        ``crossed`` (the photo of a face with a name in a group, '' for the others, whose unit holds or is their
+        photo), and the columns of the methods.
     """
     enrolled = set(manifest.loc[manifest["split"] == "gallery", "person"])
     is_group = manifest["role"] == "group"
     is_portrait = manifest["role"].isin(["gallery", "stranger"]) & manifest["split"].isin(["probe", "test"])
     is_used = (manifest["ignore"] == 0) & (is_portrait | (is_group & (manifest["box"] >= 0)))
     rows = manifest[is_used]
-    person = rows["person"].where(rows["person"] != "", rows["photo"])
+    unit = rows["name"].where(rows["name"] != "", rows["photo"])
+    is_crossed = (rows["role"] == "group") & (rows["name"] != "")
     faces = pd.DataFrame(
         {
             "photo": rows["photo"],
@@ -60,7 +65,8 @@ def faces_to_test(manifest: pd.DataFrame, answers: pd.DataFrame) -> pd.DataFrame
             "box": rows["box"],
             "truth": rows["name"].where(rows["name"].isin(enrolled), ""),
             "part": np.where(rows["role"] == "group", "groups", "portraits"),
-            "unit": np.where(rows["role"] == "group", rows["photo"], person),
+            "unit": unit,
+            "crossed": rows["photo"].where(is_crossed, ""),
         }
     )
     columns = [name for name in answers if str(name).startswith(("name_", "similarity_"))]
@@ -79,28 +85,26 @@ def identity_figures(
 
     Returns:
         For metrics.json: each of FIGURES by method, the same for each part under ``by_part``, and how many ``faces``
-        and ``units`` there are, known and unknown; and the paired differences of every method from BASELINE. Figures
-        that lack their faces are left out.
-
-    Raises:
-        InputError: there are not two units.
+        and ``units`` there are, known and unknown; and the paired differences of every method from BASELINE. The n of
+        a figure counts the units of the faces that it is of, known, unknown or both; where there are not two, the
+        figure is left out.
     """
     tree: dict[str, Any] = _by_method(faces, thresholds, settings)
     tree["by_part"] = {}
     for part in PARTS:
         own = faces[faces["part"] == part]
-        tree["by_part"][part] = _counts(own)
-        if own["unit"].nunique() > 1:
-            tree["by_part"][part] |= _by_method(own, thresholds, settings)
-    units = faces["unit"].to_numpy(str)
+        tree["by_part"][part] = _counts(own) | _by_method(own, thresholds, settings)
     differences: dict[str, Any] = {}
     for method in thresholds:
         if method == BASELINE or BASELINE not in thresholds:
             continue
-        before, after = (_statistics(faces, name, thresholds[name]) for name in (BASELINE, method))
-        found = paired_difference(before, after, units, seed=settings.seed, resamples=settings.resamples)
-        named = {FIGURES[name]: figure.as_dict() for name, figure in found.items()}
-        differences[f"{method}_minus_{BASELINE}"] = {name: named[name] for name in COMPARED if name in named}
+
+        def gain(own: pd.DataFrame, method: str = method) -> dict[str, Figure]:
+            before, after = (_statistics(own, name, thresholds[name]) for name in (BASELINE, method))
+            return paired_difference(before, after, **_resampling(own, settings))
+
+        found = _by_kind(faces, gain)
+        differences[f"{method}_minus_{BASELINE}"] = {name: found[name] for name in COMPARED if name in found}
     return {**tree, **_counts(faces)}, differences
 
 
@@ -108,7 +112,7 @@ def found_and_named(
     faces: pd.DataFrame, boxes: pd.DataFrame, thresholds: Mapping[str, float], settings: Evaluate
 ) -> dict[str, Any]:
     """From photo to name: of the enrolled people boxed in group photos, the share that are found, accepted and named
-    right, by method; the unit is the photo.
+    right, by method; people and photos are drawn again as for :func:`identity_figures`, and n counts people.
 
     Args:
         faces: as :func:`faces_to_test` gives them.
@@ -117,12 +121,12 @@ def found_and_named(
         settings: of the intervals.
 
     Returns:
-        A figure a method; none where there are not two photos.
+        A figure a method; none where there are not two people in two photos.
     """
     asked = boxes[boxes["ignore"] == 0]
-    units = asked["photo"].to_numpy(str)
-    if len(np.unique(units)) < 2:
+    if asked["name"].nunique() < 2 or asked["photo"].nunique() < 2:
         return {}
+    people, photos = asked["name"].to_numpy(str), asked["photo"].to_numpy(str)
 
     def figure(method: str) -> dict[str, float]:
         is_named = (faces[f"name_{method}"] == faces["truth"]) & (faces[f"similarity_{method}"] >= thresholds[method])
@@ -132,7 +136,8 @@ def found_and_named(
         def statistics(weights: FloatArray) -> dict[str, float]:
             return {"share": float(np.average(right, weights=weights))}
 
-        return bootstrap(statistics, units, seed=settings.seed, resamples=settings.resamples)["share"].as_dict()
+        found = bootstrap(statistics, people, crossed=photos, seed=settings.seed, resamples=settings.resamples)
+        return found["share"].as_dict()
 
     return {method: figure(method) for method in thresholds}
 
@@ -165,15 +170,29 @@ def _by_method(faces: pd.DataFrame, thresholds: Mapping[str, float], settings: E
     """Figures by name, then by method."""
     tree: dict[str, Any] = {}
     for method, threshold in thresholds.items():
-        for name, figure in _figures(faces, method, threshold, settings).items():
-            tree.setdefault(FIGURES[name], {})[method] = figure.as_dict()
+
+        def figures(own: pd.DataFrame, method: str = method, threshold: float = threshold) -> dict[str, Figure]:
+            return bootstrap(_statistics(own, method, threshold), **_resampling(own, settings))
+
+        for name, figure in _by_kind(faces, figures).items():
+            tree.setdefault(name, {})[method] = figure
     return {name: tree[name] for name in FIGURES.values() if name in tree}
 
 
-def _figures(faces: pd.DataFrame, method: str, threshold: float, settings: Evaluate) -> dict[str, Figure]:
-    units = faces["unit"].to_numpy(str)
-    statistics = _statistics(faces, method, threshold)
-    return bootstrap(statistics, units, seed=settings.seed, resamples=settings.resamples)
+def _by_kind(faces: pd.DataFrame, compute: Callable[[pd.DataFrame], dict[str, Figure]]) -> dict[str, dict[str, float]]:
+    """Figures that compare known with unknown faces from all, the others from their kind alone: so n is what they rest
+    on, not all units that there are."""
+    kinds = [faces[faces["truth"] != ""], faces[faces["truth"] == ""]]
+    several = [own for own in kinds if own["unit"].nunique() > 1]
+    found: dict[str, Figure] = {}
+    for own in [faces, *kinds] if len(several) == len(kinds) else several:
+        found |= compute(own)
+    return {FIGURES[name]: figure.as_dict() for name, figure in found.items()}
+
+
+def _resampling(faces: pd.DataFrame, settings: Evaluate) -> dict[str, Any]:
+    labels = {name: faces[column].to_numpy(str) for name, column in (("groups", "unit"), ("crossed", "crossed"))}
+    return {**labels, "seed": settings.seed, "resamples": settings.resamples}
 
 
 def _statistics(faces: pd.DataFrame, method: str, threshold: float) -> Statistics:

@@ -110,7 +110,8 @@ def infer(deployed: Path, raw: Path, crops: Path, identity: Path, workers: int, 
       'gallery' are answered by what has learned from them: only their leave-one-photo-out answers, which
       ``faces-train`` keeps, say how good a method is.
     - ``emotions.csv``, a row a face of roles 'emotion' and 'group': photo, face, role, set, split, emotion (the truth,
-      empty where nobody knows), ``predicted``, and ``p_<emotion>``.
+      empty where nobody knows), ``predicted``, and ``p_<emotion>``; where networks form a panel, ``predicted_<n>`` is
+      what network ``n`` says by itself.
     - ``photos/…json``: what ``sightline faces identify`` says of each photo, and ``pictures/…jpg``, drawn; named as the
       photo below the folder of images.
 
@@ -180,10 +181,15 @@ def _identities(pack: Pack, deployed: Path, identity: Path, workers: int) -> pd.
 def _emotions(pack: Pack, deployed: Path, workers: int) -> pd.DataFrame:
     rows = np.flatnonzero(pack.manifest["role"].isin(["emotion", "group"]))
     table = pack.manifest.loc[rows, ["photo", "face", "role", "set", "split", "emotion"]]
-    found = _batched(load_emotion(deployed / "emotion", threads=1), pack, rows, workers, "reading emotions")
-    shares = np.concatenate(found)
+    panel = load_emotion(deployed / "emotion", threads=1)
+    votes = np.concatenate(_batched(panel.votes, pack, rows, workers, "reading emotions"), axis=1)
+    shares = panel.probabilities(votes)
     table["predicted"] = np.array(EMOTIONS)[shares.argmax(1)]
-    return table.assign(**{f"p_{emotion}": column for emotion, column in zip(EMOTIONS, shares.T, strict=True)})
+    table = table.assign(**{f"p_{emotion}": column for emotion, column in zip(EMOTIONS, shares.T, strict=True)})
+    if len(panel.networks) > 1:
+        for network, vote in zip(panel.networks, votes, strict=True):
+            table[f"predicted_{network.path.stem}"] = np.array(EMOTIONS)[vote.argmax(1)]
+    return table
 
 
 def _batched(

@@ -24,8 +24,8 @@ UNKNOWN, IGNORE = "unknown", "ignore"
 class Face:
     """A boxed face: left, top, right, bottom in px of the upright picture.
 
-    ``name`` is '' where nobody known is seen, ``ignore`` that finding or missing it counts nothing, ``emotion`` one of
-    EMOTIONS or ''.
+    ``name`` is '' where nobody of the gallery or the strangers is seen, ``ignore`` that finding or missing it counts
+    nothing, ``emotion`` one of EMOTIONS or ''.
     """
 
     box_xyxy: Box
@@ -62,10 +62,12 @@ def read_layout(folder: Path) -> list[Photo]:
     - ``groups/…`` with ``groups.json`` or ``groups.csv`` (file, x1, y1, x2, y2, identity: a person, 'unknown' or
       'ignore'), and ``groups/no_face/…``.
     - ``detection/…`` with ``annotations.json`` (file, faces: bbox, invalid).
-    - ``emotion/<label>/…``, one face each, and ``emotion/labels.csv`` (file, label, label_source), where there is one.
+    - ``emotion/<label>/…``, one face each, and ``emotion/labels.csv`` (file, label, label_source, person), where there
+      is one; of its columns, those after label are optional.
 
     Only the gallery must be there. Files are named from ``folder`` or from the folder of the list. Photos that are
-    listed but not there are included: reading them says so. A face named after nobody in the gallery is unknown.
+    listed but not there are included: reading them says so. Faces in groups keep the names of people of the gallery
+    and of strangers, who would choose thresholds and be met as a test otherwise; another name counts for nothing.
 
     Raises:
         InputError: the gallery is missing or holds nobody, or a list is broken: the message names file, line and what
@@ -78,9 +80,9 @@ def read_layout(folder: Path) -> list[Photo]:
         raise InputError(
             f"{folder / 'gallery'} holds no folder of photos: make one for each person, gallery/<person>/*.jpg"
         )
-    groups = _known(_read_groups(folder), {photo.person for photo in gallery})
-    readers = (_read_strangers, _read_empty, _read_detection, _read_emotions)
-    strangers, empty, detection, emotions = (list(read(folder)) for read in readers)
+    strangers = list(_read_strangers(folder))
+    groups = _known(_read_groups(folder), {photo.person for photo in (*gallery, *strangers)})
+    empty, detection, emotions = (list(read(folder)) for read in (_read_empty, _read_detection, _read_emotions))
     return [*gallery, *strangers, *groups, *empty, *detection, *emotions]
 
 
@@ -165,7 +167,7 @@ def _read_groups_csv(folder: Path, file: Path) -> dict[str, Photo]:
 
 
 def _known(groups: list[Photo], people: set[str]) -> list[Photo]:
-    """Group photos in which only people of the gallery have names."""
+    """Group photos in which only ``people`` have names."""
     others: dict[str, int] = {}
     photos = []
     for photo in groups:
@@ -175,7 +177,8 @@ def _known(groups: list[Photo], people: set[str]) -> list[Photo]:
         faces = tuple(replace(face, name=face.name if face.name in people else "") for face in photo.faces)
         photos.append(replace(photo, faces=faces))
     for name, count in sorted(others.items()):
-        say(f"'{name}' is in group photos ({count} faces) but not in the gallery: taken for nobody known")
+        where = "neither in the gallery nor among the strangers"
+        say(f"'{name}' is in group photos ({count} faces) but {where}: taken for nobody known")
     return photos
 
 
@@ -218,14 +221,18 @@ def _read_emotions(folder: Path) -> Iterator[Photo]:
     for where, row in _rows(top / "labels.csv", ("file", "label")):
         if row["label"] not in EMOTIONS:
             raise InputError(f"{where}: the label {row['label']!r} is none of {', '.join(EMOTIONS)}")
-        listed[_name(folder, top, row["file"], where)] = (row["label"], row.get("label_source") or "")
+        listed[_name(folder, top, row["file"], where)] = (
+            row["label"],
+            row.get("label_source") or "",
+            row.get("person") or "",
+        )
     for name, path, label in _in_folders(folder, top):
         if label not in EMOTIONS:
             raise InputError(f"{top / label}: {label!r} is none of {', '.join(EMOTIONS)}")
-        said, source = listed.get(name, (label, ""))
+        said, source, person = listed.get(name, (label, "", ""))
         if said != label:
             raise InputError(f"{top / 'labels.csv'}: {name} is listed as {said} but lies in {label}/")
-        yield Photo(name, path, "emotion", emotion=label, set=source)
+        yield Photo(name, path, "emotion", person, label, source)
 
 
 def _in_folders(folder: Path, top: Path) -> Iterator[tuple[str, Path, str]]:

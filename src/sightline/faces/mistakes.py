@@ -94,8 +94,8 @@ def judge(
     """Give every face of test portraits, of group photos and of photos without a face one of VERDICTS.
 
     Args:
-        photos: ``photos.csv`` of stage ``faces-source``.
-        boxes: its ``boxes.csv``.
+        photos: ``photos.csv`` of stage ``faces-detect``, those that have a split.
+        boxes: ``boxes.csv`` of stage ``faces-source``.
         detections: of stage ``faces-detect``, at or above its score.
         manifest: of its pack.
         answers: ``identities.csv`` of stage ``faces-infer``.

@@ -5,44 +5,14 @@ Recognition, 2nd ed. 2011, ch. 21): a probe is of somebody enrolled ('known') or
 similarity.
 """
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
-from sightline.core.intervals import Figure, FloatArray, Statistics, bootstrap
+from sightline.core.intervals import FloatArray, Statistics
 from sightline.core.ranking import Ranking
 
 FALSE_ALARMS = (0.01, 0.1)
-
-
-def open_set_figures(
-    truth: ArrayLike,
-    names: ArrayLike,
-    similarity: ArrayLike,
-    threshold: float,
-    units: NDArray[Any],
-    *,
-    seed: int,
-    resamples: int = 1000,
-) -> dict[str, Figure]:
-    """The figures of :func:`open_set_statistics` with intervals from whole units, people or photos, drawn again.
-
-    Args:
-        truth: as there.
-        names: as there.
-        similarity: as there.
-        threshold: as there.
-        units: the independent unit of each probe, (N,).
-        seed: of the resamples.
-        resamples: their number.
-
-    Raises:
-        InputError: there are fewer than two units.
-    """
-    statistics = open_set_statistics(truth, names, similarity, threshold)
-    return bootstrap(statistics, units, seed=seed, resamples=resamples)
 
 
 def open_set_statistics(truth: ArrayLike, names: ArrayLike, similarity: ArrayLike, threshold: float) -> Statistics:
@@ -146,17 +116,23 @@ def _checked(
 def choose_threshold(impostors: ArrayLike, genuine: ArrayLike, false_accepts: float) -> float:
     """The similarity from which on a face is accepted, from faces that no test looks at.
 
-    Strangers set the least: the similarity that the best of P people reaches for only ``false_accepts`` of them. The
-    quantile of a hundred best similarities would rest on the last one or two; here every stranger is compared with
-    every person, these similarities are taken for normal on the scale of Fisher's z (the inverse hyperbolic tangent,
-    Fisher 1921) and the P of one face for independent. So it is an estimate: a few more or less of these very
-    strangers may pass. From there the threshold goes a tenth of the way to the median of the enrolled people's own
-    photos, as room for strangers that are harder than those at hand. Of several rules this was among the best where one
-    half of the validation people chose a threshold and the other half was judged.
+    Strangers set the least: the similarity that the best of P people reaches for only ``false_accepts`` of them.
+
+    - From cosines to every person: the quantile of a hundred best similarities would rest on the last one or two, but
+      every stranger is compared with every person; these similarities are taken for normal on the scale of Fisher's z
+      (the inverse hyperbolic tangent, Fisher 1921) and the P of one face for independent. From there the threshold goes
+      a tenth of the way to the median of the enrolled people's own photos, where that is higher, as room for strangers
+      who are harder than that model. Of several rules this was among the best where one half of the validation
+      people chose a threshold and the other half was judged.
+    - From the best alone, as with probabilities, which pile up below 1 as nothing normal does: their quantile at rank
+      (V + 1) (1 - ``false_accepts``), interpolated. A new stranger passes the j-th largest of V with a chance of
+      j / (V + 1), whatever the distribution. Less than 1 / (V + 1) they cannot tell: the largest then stands.
+
+    Either is an estimate: a few more or less of these very strangers may pass.
 
     Args:
-        impostors: similarities of V strangers to P people, (V, P), in [-1, 1]; (V, 1) where only the best is known.
-        genuine: similarities of enrolled photos to their own people, the photo itself left out, (G,).
+        impostors: similarities of V strangers to P people, (V, P), cosines in [-1, 1]; or to the best of them, (V,).
+        genuine: cosines of enrolled photos to their own people, the photo itself left out, (G,); none will do.
         false_accepts: in (0, 1).
 
     Returns:
@@ -166,8 +142,10 @@ def choose_threshold(impostors: ArrayLike, genuine: ArrayLike, false_accepts: fl
         ValueError: there are fewer than two strangers.
     """
     scores = np.asarray(impostors, np.float64)
-    if scores.ndim != 2 or len(scores) < 2 or not scores.shape[1]:
+    if scores.ndim not in (1, 2) or len(scores) < 2 or not scores.size:
         raise ValueError(f"a threshold needs similarities of two strangers at least, not {scores.shape}")
+    if scores.ndim == 1:
+        return min(float(np.quantile(scores, 1 - false_accepts, method="weibull")), 1.0)
     z = np.arctanh(np.clip(scores, -CERTAIN, CERTAIN))
     share = (1 - false_accepts) ** (1 / scores.shape[1])
     least = float(np.tanh(z.mean() + special.ndtri(share) * z.std(ddof=1)))

@@ -61,7 +61,7 @@ class Detect(Section):
 
 
 class Embedding(Section):
-    """A pretrained face network: ``weights`` is an ONNX or safetensors file with its settings beside it, or nothing."""
+    """A pretrained face network: ``weights`` is a folder with it (ONNX or safetensors) and its settings, or nothing."""
 
     weights: Path
 
@@ -98,9 +98,13 @@ class Identity(Section):
 
 
 class Emotion(Section):
-    """A pretrained network for emotions (ONNX with its settings beside it, or nothing), and how to train one."""
+    """Pretrained networks for emotions (a folder of ONNX files and their settings, or nothing), or how to train one.
+
+    ``trust`` is how much a face counts by the source of its label when networks are calibrated: 1 where none is named.
+    """
 
     weights: Path
+    trust: dict[str, Annotated[float, Field(ge=0)]] = Field(default_factory=dict)
     val_fraction: Fraction
     test_fraction: Fraction
     seed: int = Field(ge=0)

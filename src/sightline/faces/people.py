@@ -11,12 +11,14 @@ and for emotions ``train``, ``val`` and ``test``. A photo that is left out has n
 """
 
 from collections.abc import Collection, Sequence
+from math import ceil
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
+from sightline.core.boxes import iou
 from sightline.core.errors import InputError
 from sightline.core.files import sha256_of
 from sightline.core.intake import LEFT_OUT, Problem
@@ -40,7 +42,8 @@ def share_out(
     """Give each photo its split; near-duplicates that would lie in two of them are left out of the later one.
 
     Args:
-        photos: rows of ``photos.csv``: photo, role, person, emotion, digest, hash (16 hex digits).
+        photos: rows of ``photos.csv``: photo, role, person, emotion, digest, hash (16 hex digits); and where the face
+            of a single person lies in its photo: x1, y1, x2, y2 as shares of width and height.
         named: names of people in group photos, where they are met as a test.
         identity: who is enrolled and how.
         emotion: how the photos of emotions are shared out.
@@ -109,20 +112,22 @@ def assign_moods(photos: pd.DataFrame, settings: Emotion, max_bits: int) -> Spli
     """Splits of photos with an emotion each, (N,) of 'train', 'val', 'test', near-duplicates and a person's together.
 
     Raises:
-        InputError: there are fewer independent photos than parts.
+        InputError: there are fewer independent photos than parts, or no emotion has a photo for each part.
     """
     groups = group_duplicates(_hashes(photos), max_bits)
     people = photos["person"].to_numpy(str)
     for person in np.unique(people[people != ""]):
         # All that hangs together with one of the person's photos.
         groups[np.isin(groups, groups[people == person])] = groups[people == person][0]
-    return assign_splits(
-        photos["emotion"].to_numpy(str),
-        groups,
-        val_fraction=settings.val_fraction,
-        test_fraction=settings.test_fraction,
-        seed=settings.seed,
-    ).astype("<U7")
+    fractions = {"val_fraction": settings.val_fraction, "test_fraction": settings.test_fraction}
+    try:
+        return assign_splits(photos["emotion"].to_numpy(str), groups, **fractions, seed=settings.seed).astype("<U7")
+    except InputError as error:
+        # As many as there are parts of the smallest size, first of all photos, then of what the test leaves.
+        rest = 1 - settings.test_fraction
+        val = settings.val_fraction / rest
+        enough = max(round(1 / min(rest, 1 - rest)), ceil(round(1 / min(val, 1 - val)) / rest))
+        raise InputError(f"photos of emotions: {error}; {enough} independent ones of each emotion are enough") from None
 
 
 def _enrolled(gallery: NDArray[np.object_], strangers: NDArray[np.object_], settings: Identity) -> list[str]:
@@ -194,12 +199,16 @@ def _single(photos: pd.DataFrame, settings: Identity) -> list[Problem]:
 
 
 def _two_names(photos: pd.DataFrame, max_bits: int) -> list[Problem]:
-    """Photos that are nearly the same in two people's folders."""
+    """Photos that are nearly the same in two people's folders, and the same face in both.
+
+    A photo of two people may well be in the folders of both, each with the face that is theirs.
+    """
     names, people = photos["photo"].to_numpy(str), photos["person"].to_numpy(str)
+    faces = photos[["x1", "y1", "x2", "y2"]].to_numpy(np.float64)
     return [
         Problem(names[second], f"nearly the same as {names[first]}, of another name: one person twice?", "noted")
         for first, second in near_duplicates(_hashes(photos), max_bits)
-        if people[first] != people[second]
+        if people[first] != people[second] and iou(faces[[first]], faces[[second]])[0, 0] >= SAME_FACE
     ]
 
 
@@ -208,3 +217,4 @@ def _hashes(photos: pd.DataFrame) -> NDArray[np.uint64]:
 
 
 FEWEST = 2
+SAME_FACE = 0.5

@@ -44,14 +44,14 @@ class Mark:
 
 
 def marks_of(faces: Sequence[Face]) -> list[Mark]:
-    """Green with the name for who is identified, grey for others, and the emotion below."""
+    """Green with the name for who is identified, who come first, grey for others, and the emotion below."""
     return [
         Mark(
             face.box_xyxy,
             (face.name or "unknown", f"{face.emotion} {face.emotions[face.emotion]:.0%}"),
             GREEN if face.name else GREY,
         )
-        for face in faces
+        for face in sorted(faces, key=lambda face: face.name is None)
     ]
 
 
@@ -63,7 +63,8 @@ def draw(image: Pixels, marks: Sequence[Mark]) -> Pixels:
 
     Args:
         image: (H, W, 3) uint8 RGB.
-        marks: in order of importance: a later plate makes way for an earlier one.
+        marks: in order of importance: a later plate makes way for an earlier one, and lies under it where there is
+            no room for both.
 
     Returns:
         uint8 RGB, at least of the photo's size.
@@ -82,7 +83,7 @@ def draw(image: Pixels, marks: Sequence[Mark]) -> Pixels:
             _rectangle(pen, box, mark.colour, line)
         if mark.shape != "box":
             _circle(pen, box, mark.colour, line)
-    for plate, left, top in plates:
+    for plate, left, top in reversed(plates):
         plate.draw(pen, left, top)
     return np.array(canvas)
 
@@ -103,7 +104,14 @@ def picture_names(photos: Sequence[str]) -> list[str]:
 
 
 def write_jpeg(path: Path, image: Pixels) -> None:
-    """Write an (H, W, 3) uint8 RGB picture as JPEG."""
+    """Write an (H, W, 3) uint8 RGB picture as JPEG.
+
+    Raises:
+        OSError: the file cannot be written, or the picture has more px a side than a JPEG can have.
+    """
+    if max(image.shape) > LARGEST_JPEG:
+        # OpenCV would give an empty file.
+        raise OSError(f"{image.shape[1]} x {image.shape[0]} px are too many for a JPEG")
     coded = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 90])[1]
     with replacing(path) as part:
         part.write_bytes(coded.tobytes())
@@ -246,6 +254,8 @@ FACE_WIDTH = 72
 SMALLEST_PICTURE, LARGEST_PICTURE = 360, 2000
 """Px of the shorter side, and of the longer."""
 SMALLEST_LETTERS = 11
+LARGEST_JPEG = 65500
+"""Px a side that OpenCV writes."""
 LITTLE = 0.01
 """The share of the plates' area that may lie on faces or other plates, before smaller letters are tried."""
 GAP = 3

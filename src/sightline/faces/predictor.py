@@ -12,10 +12,18 @@ from sightline.core.files import read_json
 from sightline.core.images import Pixels, UnreadableImageError, pixel_digest, read_image
 from sightline.faces.alignment import SIZE, align
 from sightline.faces.feelings import load_emotion
-from sightline.faces.gallery import enrol_in, load_gallery
+from sightline.faces.gallery import enrol_in, forget_in, load_gallery
 from sightline.faces.identity import BY_GALLERY, open_method
 from sightline.faces.mtcnn import POINTS, Detections, Detector
 from sightline.faces.params import EMOTIONS
+
+ENROLLING = (
+    "add photos to the data set's gallery and run 'dvc repro', which trains it again; or deploy a method that enrols "
+    "without training by 'dvc exp run -S faces.infer.method=knn faces-infer' (or =embedding, if that was trained)"
+)
+FORGETTING = (
+    "delete their photos from the data set, run 'dvc repro', which trains it again, and then 'dvc gc --workspace'"
+)
 
 
 @dataclass(frozen=True)
@@ -122,14 +130,17 @@ def cut(image: Pixels, found: Detections) -> Pixels:
     return crops
 
 
-def enrol(deployed: Path, gallery: Path | None, name: str, photos: Sequence[Path]) -> list[str]:
+def enrol(
+    deployed: Path, gallery: Path | None, name: str, photos: Sequence[Path], *, is_new: bool = False
+) -> list[str]:
     """Add a person's photos, each with exactly one face, to the gallery file: all of them, or none.
 
     Args:
         deployed: the folder that ``faces-infer`` writes.
-        gallery: a gallery file instead of the one in that folder; made where there is none.
+        gallery: a gallery file instead of the one in that folder.
         name: the person, who may be there already.
         photos: files.
+        is_new: make the gallery file, which must not be there yet; without, it must be.
 
     Returns:
         What the user should know: photos enrolled before, a person enrolled under two names.
@@ -160,20 +171,34 @@ def enrol(deployed: Path, gallery: Path | None, name: str, photos: Sequence[Path
         raise InputError(f"{'; '.join(unfit)}: nobody was enrolled, each photo must show one face, that of {name}")
     assert method.describe is not None
     vectors, digests = method.describe(np.stack(crops)), [pixel_digest(crop) for crop in crops]
-    return enrol_in(path, name, vectors, digests, method.describer, method.neighbours, threshold)
+    titles = [str(photo) for photo in photos]
+    neighbours, describer = method.neighbours, method.describer
+    return enrol_in(path, name, vectors, digests, titles, describer, neighbours, threshold, is_new=is_new)
 
 
-def gallery_file(deployed: Path, gallery: Path | None = None) -> Path:
-    """The file that holds who is enrolled: ``gallery``, or the one in the deployed folder.
+def forget(deployed: Path, gallery: Path | None, name: str) -> Path:
+    """Take a person out of the gallery file, which is returned: of a file that is named, whatever is deployed.
 
     Raises:
-        InputError: the deployed method is ``cnn``, which knows the people it was trained on, or there is none.
+        InputError: nobody of that name is enrolled, the gallery is missing or damaged, another process holds it, or
+            it is that of ``cnn``, which has none.
+    """
+    path = gallery or gallery_file(deployed, advice=FORGETTING)
+    forget_in(path, name)
+    return path
+
+
+def gallery_file(deployed: Path, gallery: Path | None = None, advice: str = ENROLLING) -> Path:
+    """The file that a deployed method compares faces with: ``gallery``, or the one in the deployed folder.
+
+    Raises:
+        InputError: the deployed method is ``cnn``, which knows the people it was trained on (``advice`` says what to do
+            then), or the folder holds no model.
     """
     if read_config(deployed)["method"] not in BY_GALLERY:
         raise InputError(
-            f"{deployed} identifies by 'cnn', a network that must be trained again to know other people: change the "
-            "photos of the gallery and run 'dvc repro', or set faces.infer.method to knn or embedding, which need no "
-            "training, and run 'dvc repro faces-infer'"
+            f"{deployed} identifies by 'cnn', a network that knows the people whom it was trained on and has no "
+            f"gallery: {advice}"
         )
     return gallery or deployed / "gallery.safetensors"
 
@@ -182,11 +207,11 @@ def people(deployed: Path, gallery: Path | None = None) -> dict[str, int | None]
     """Who can be identified, sorted, with the number of enrolled photos; None for ``cnn``, which has none.
 
     Raises:
-        InputError: the folder holds no deployed model, or the gallery is missing or damaged.
+        InputError: the gallery is missing or damaged or, where none is named, the folder holds no deployed model.
     """
     if gallery is None and read_config(deployed)["method"] not in BY_GALLERY:
         return dict.fromkeys(open_method(deployed / "identity").people)
-    found = load_gallery(gallery_file(deployed, gallery))
+    found = load_gallery(gallery or gallery_file(deployed))
     return {name: found.names.count(name) for name in found.people}
 
 

@@ -303,6 +303,9 @@ def _emotion(
                 *(in_words(told["groups"][key]) for key in FELT.values()),
             ]
         )
+    for network, of_network in told.get("networks", {}).items():
+        own = [in_words(of_network[name]) for name in list(FELT.values())[:2]]
+        rows.append([f"{network} alone", of_network["faces"], *own, None])
     majority = measured["baseline"].get("majority_emotion")
     if majority:
         rows.append(

@@ -95,7 +95,7 @@ def ingest(photos: Sequence[Photo], out: Path, workers: int, extras: Sequence[Pa
     with replacing_folder(out) as part:
         store(part, [photo for photo, _ in kept], problems, extras)
         write_csv(part / "photos.csv", _photo_table(kept))
-        write_csv(part / "boxes.csv", _box_table([photo for photo, _ in kept], set(members)))
+        write_csv(part / "boxes.csv", _box_table([photo for photo, _ in kept]))
 
 
 def _with_sound_boxes(photo: Photo, look: Look, problems: list[Problem]) -> Photo | None:
@@ -152,8 +152,9 @@ def _photo_table(kept: Sequence[tuple[Photo, Look]]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=PHOTOS)
 
 
-def _box_table(photos: Sequence[Photo], people: set[str]) -> pd.DataFrame:
-    """A row a box; who has no photo left in the gallery is nobody known."""
+def _box_table(photos: Sequence[Photo]) -> pd.DataFrame:
+    """A row a box; who has no portrait left is nobody known."""
+    people = {photo.person for photo in photos if photo.role in ("gallery", "stranger")}
     rows = [
         (photo.name, number, *face.box_xyxy, face.name if face.name in people else "", int(face.ignore), face.emotion)
         for photo in photos

@@ -4,7 +4,7 @@
 pretrained face network, where one is given. All see the same aligned crops, each averaged with its mirror image, and
 are judged alike: every enrolled photo by a method that has not seen it (leave-one-photo-out; for the network in a few
 folds, since a training for each photo would take minutes and say the same), and validation strangers by the final
-method. The threshold rests on those strangers alone; test faces are not looked at.
+method. Both have a say in the threshold, see :func:`sightline.faces.openset.choose_threshold`; test faces have none.
 """
 
 import shutil
@@ -37,6 +37,7 @@ from sightline.faces.identity_network import IdentityNet, classify, load_network
 from sightline.faces.neighbours import PIXELS, Numbers, Vectors, describe_pixels, leave_one_out, score_people
 from sightline.faces.openset import choose_threshold
 from sightline.faces.params import Faces, Identity
+from sightline.faces.pretrained import find_networks
 from sightline.params import Augment, Compute, Runtime, load
 
 Option = typer.Option()
@@ -91,7 +92,8 @@ def train(
 
     Args:
         crops: the pack that ``faces-detect`` leaves.
-        weights: of a pretrained face network; where it is no such file, there is no method ``embedding``.
+        weights: a folder with a pretrained face network and its settings; where it is a file without a suffix, there
+            is no method ``embedding``.
         settings: ``faces.identity``.
         augmentation: ``faces.augment``.
         compute: device, threads and precision.
@@ -105,21 +107,20 @@ def train(
     """
     pack = open_pack(crops)
     faces = _Faces(pack, crops)
-    is_pretrained = weights.suffix in (".onnx", ".safetensors")
-    files = [*pack_files(crops), *([weights] if is_pretrained else [])]
-    if is_pretrained and not weights.is_file():
-        raise InputError(f"faces.embedding.weights: there is no {weights}")
-    given = read_settings(weights) if is_pretrained else None
+    pretrained = find_networks(weights, "faces.embedding.weights", (".onnx", ".safetensors"))
+    if len(pretrained) > 1:
+        raise InputError(f"faces.embedding.weights: {weights} holds {len(pretrained)} networks: one is wanted")
+    given = [read_settings(path) for path in pretrained]
     prepare(compute, settings.seed)
-    checkpoints = checkpoint_folder(files, settings, augmentation, compute, given)
+    checkpoints = checkpoint_folder([*pack_files(crops), *pretrained], settings, augmentation, compute, *given)
     judged: dict[str, Judged] = {}
     configs: dict[str, dict[str, Any]] = {}
     galleries: dict[str, Gallery] = {}
     with replacing_folder(out) as part:
         describers: dict[str, Callable[[Pixels], Vectors]] = {"knn": describe_pixels}
         configs["knn"] = {"describer": f"pixels {PIXELS}"}
-        if is_pretrained:
-            embedder = describers["embedding"] = deploy(weights, part / "embedding")
+        for path in pretrained:
+            embedder = describers["embedding"] = deploy(path, part / "embedding")
             how = embedder.settings.model_dump(mode="json")
             describer = sha256_of(sha256(part / "embedding" / "model.onnx"), repr(embedder.settings))
             configs["embedding"] = {"describer": describer, "preprocessing": how}
@@ -160,8 +161,9 @@ class _Faces:
             raise InputError(f"{folder} has faces of {len(self.people)} enrolled people: two are needed to tell apart")
         if len(self.validation) < 2:
             raise InputError(
-                f"{folder} has {len(self.validation)} faces of validation strangers, who choose the threshold: add "
-                "photos to strangers/, or name fewer people in faces.identity.enrolled"
+                f"{folder} has {len(self.validation)} faces of validation strangers, who choose the threshold, and two "
+                "are needed: add photos of people who are neither in the gallery nor named in group photos to "
+                "strangers/<person>/, or name fewer people in faces.identity.enrolled"
             )
         self.numbers = np.array([self.people.index(name) for name in self.names], np.int64)
         self.crops = np.asarray(pack.images[self.enrolled])
@@ -185,9 +187,11 @@ class _Faces:
     def threshold(self, answers: Judged, false_accepts: float) -> dict[str, Any]:
         """The threshold, and what it was chosen on."""
         genuine = answers.similarity[answers.names == np.array(self.names)]
-        impostors = answers.impostors
-        if answers.is_shared:
-            impostors = impostors.max(1, keepdims=True)
+        impostors = answers.impostors.max(1) if answers.is_shared else answers.impostors
+        if answers.is_shared and false_accepts * (len(impostors) + 1) < 1:
+            say(
+                f"warning: {len(impostors)} strangers' faces cannot tell the similarity that {false_accepts:.1%} exceed"
+            )
         return {
             "value": choose_threshold(impostors, genuine, false_accepts),
             "false_accepts": false_accepts,
