@@ -6,8 +6,8 @@
 """
 
 import re
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Generator, Iterator
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import chain
@@ -83,8 +83,10 @@ def open_frames(source: Path | int, threads: int = 0) -> Iterator[Frames]:
         if first is None:
             raise InputError(f"{shown}: there is no frame in it that can be read")
         height, width = first.shape[:2]
-        pixels = _of_one_size(chain([first], pixels), shown, (height, width, 3))
-        yield Frames(name, width, height, fps, expected, files, pixels)
+        frames = _of_one_size(chain([first], pixels), shown, (height, width, 3))
+        # Decoding from a container that is closed ends the process without a word.
+        stack.enter_context(closing(frames))
+        yield Frames(name, width, height, fps, expected, files, frames)
 
 
 class VideoWriter:
@@ -197,7 +199,7 @@ def _shots(camera: cv2.VideoCapture) -> Iterator[Pixels]:
         yield np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), dtype=np.uint8)
 
 
-def _of_one_size(pixels: Iterator[Pixels], shown: str, shape: tuple[int, ...]) -> Iterator[Pixels]:
+def _of_one_size(pixels: Iterator[Pixels], shown: str, shape: tuple[int, ...]) -> Generator[Pixels]:
     for number, rgb in enumerate(pixels, start=1):
         if rgb.shape != shape:
             (height, width), (new_height, new_width) = shape[:2], rgb.shape[:2]
