@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 
 from sightline.core.rendering import MIRROR, Array, Light, Mask, fractal, linear
 
+FRAME = 640
+"""All lengths are px of frames of this side; other frames are so much larger or smaller."""
 FINER = 2
 """A part is painted so many times finer than the frame."""
 GLOW = 10
@@ -66,6 +68,7 @@ class Sprite(NamedTuple):
 
     @property
     def mask(self) -> Mask:
+        """The pixels that it covers, (h, w)."""
         return np.asarray(self.cover > 0.5)
 
 
@@ -159,6 +162,15 @@ def render(part: Part, turn: Array, scale: float, centre: tuple[float, float], l
     # Light behind a highlight spreads in the lens; what it adds covers nothing.
     lit = small[..., :3] + 0.35 * cv2.GaussianBlur(glare, (0, 0), 3.0 * scale)
     return Sprite(np.asarray(lit, np.float32), np.ascontiguousarray(small[..., 3]), left, top)
+
+
+def window(
+    frame: tuple[int, ...], patch: tuple[int, ...], left: int, top: int
+) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
+    """Where a patch at (left, top) lies in the frame, and which part of it that is; empty where it is outside."""
+    y0, y1 = np.clip((top, top + patch[0]), 0, frame[0]).tolist()
+    x0, x1 = np.clip((left, left + patch[1]), 0, frame[1]).tolist()
+    return np.s_[y0:y1, x0:x1], np.s_[y0 - top : y1 - top, x0 - left : x1 - left]
 
 
 def _view(turn: Array) -> _View:
@@ -312,7 +324,7 @@ def _shade(part: Part, light: Light, normal: Array, groove: Array, head: Mask, z
     mirrored = colours * (rough + gloss[:, None] * (sharp - rough)) * (1 + 0.12 * stain)[:, None]
     matt = RUST * (1 + 0.3 * stain)[:, None] * lambert
     lit = mirrored + rusty[:, None] * (matt - mirrored)
-    return np.asarray(lit * groove[:, None], np.float32)
+    return np.asarray(1.35 * lit * groove[:, None], np.float32)
 
 
 def _metal(rng: np.random.Generator, kinds: Array, rust: tuple[float, float]) -> Metal:
