@@ -217,6 +217,22 @@ def test_classes_are_matched_by_name_and_a_new_name_is_an_error(fall: Fall, lay_
         audited(folder)
 
 
+def test_annotations_of_another_recording_are_doubted(fall: Fall, lay_out: Lay) -> None:
+    frames, coco = fall()
+    for entry in coco["annotations"]:
+        entry["bbox"][0] = (entry["bbox"][0] + 64) % 108
+    [warning] = messages(audited(lay_out("test", frames, coco)), "warning")
+    assert "at no shift up to 3 the boxes are where something moves" in warning
+
+
+def test_a_file_without_a_box_is_no_reason_to_fail(fall: Fall, lay_out: Lay) -> None:
+    frames, coco = fall(10)
+    found = audited(lay_out("test", frames, coco | {"annotations": []}))
+    assert found.trouble() == ""
+    assert messages(found, "warning", "class counts") == ["there is no bolt", "there is no nut"]
+    assert list(found.boxes) == BOXES
+
+
 def test_frames_without_parts_are_kept_and_counted(fall: Fall, lay_out: Lay) -> None:
     frames, coco = fall(30)
     coco["annotations"] = [entry for entry in coco["annotations"] if entry["image_id"] > 12]
