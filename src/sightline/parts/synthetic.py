@@ -19,8 +19,8 @@ from sightline.core.files import replacing_folder, write_json
 from sightline.core.parallel import map_ordered
 from sightline.core.progress import progress
 from sightline.core.rendering import Mask
-from sightline.parts.falling import FRAME, Fall, plan_falls
-from sightline.parts.hardware import Sprite, render, window
+from sightline.parts.falling import Fall, plan_falls
+from sightline.parts.hardware import FRAME, Sprite, render, window
 from sightline.parts.params import Synthetic
 from sightline.parts.scenery import Hidden, Scenery, make_scenery, put
 from sightline.parts.video import VideoWriter
@@ -32,7 +32,7 @@ EXPOSURE, STEPS = (0.1, 0.3), 5
 LEAST_INSIDE, LEAST_SEEN = 22, 0.25
 """Annotated are parts with so many px of their height and width inside the frame (or half of them, if that is less),
 of which such a share is not hidden."""
-HIDE_EVERY = 11
+HIDE_EVERY = 24
 """One part in so many passes behind a bar."""
 CRF = 20
 
