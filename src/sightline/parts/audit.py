@@ -206,8 +206,8 @@ def _check_recording(truth: _Truth, look: Look) -> Iterator[Finding]:
         message = f"{look.expected} frames are announced, {len(look.frames)} decode: they are counted as they decode"
         yield Finding(name, "frames", "warning", message)
     if look.uneven:
-        message = f"{look.uneven} frames are not {1000 * look.interval:.0f} ms behind the one before: they are counted, not timed"
-        yield Finding(name, "times", "warning", message)
+        message = f"{look.uneven} frames are not {1000 * look.interval:.0f} ms behind the one before"
+        yield Finding(name, "times", "warning", f"{message}: they are counted, not timed")
     for file in look.unlisted:
         yield Finding(name, "listed", "error", f"{truth.clip.annotations} does not list {file}")
     if list(look.frames) != sorted(look.frames):

@@ -19,8 +19,8 @@ class Seen:
 
     ``files`` are the pictures' names, '' for each frame of a video; ``unlisted`` are pictures that have no number, as
     the annotations do not list them. ``fps`` is nominal, ``expected`` what the container announces, ``interval`` the
-    time between most frames of a video in s, and ``uneven`` how many come sooner or later. ``digests`` tell the pictures of frames with
-    boxes apart.
+    time between most frames of a video in s, and ``uneven`` how many come sooner or later. ``digests`` tell the
+    pictures of frames with boxes apart.
     """
 
     width: int
