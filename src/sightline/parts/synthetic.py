@@ -34,7 +34,7 @@ LEAST_INSIDE, LEAST_SEEN = 22, 0.25
 of which such a share is not hidden."""
 HIDE_EVERY = 24
 """One part in so many passes behind a bar."""
-CRF = 20
+CRF = 23
 
 
 Box = tuple[float, float, float, float]
