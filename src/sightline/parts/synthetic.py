@@ -2,8 +2,8 @@
 
 ``draw_dataset`` writes the layout of the published challenge: ``images/<split>/<split>.mp4`` and
 ``annotations/instances_<split>.json``. A box is that of all of the part that is inside the frame, also of what another
-part hides, as in the challenge; the mask (``segmentation``, compressed RLE) is what is seen of it. A part is annotated as long as enough of it
-is in the frame and not hidden; each split has a workshop, a light and parts of its own.
+part hides, as in the challenge; the mask (``segmentation``, compressed RLE) is what is seen of it. A part is annotated
+as long as enough of it is in the frame and not hidden; each split has a workshop, a light and parts of its own.
 """
 
 from dataclasses import dataclass
