@@ -124,13 +124,20 @@ def test_a_video_of_a_turned_phone_is_upright(tmp_path: Path) -> None:
     assert np.abs(rgb.astype(int) - cv2.VideoCapture(str(path)).read()[1][..., ::-1]).max() <= 3
 
 
-def test_what_is_written_comes_back_and_equal_frames_give_equal_bytes(tmp_path: Path) -> None:
-    frames = [numbered(number) for number in range(20)]
-    first, second = (write(tmp_path / name, frames, fps=25) for name in ("a.mp4", "b.mp4"))
-    assert first.read_bytes() == second.read_bytes()
-    with open_frames(first) as opened:
+def test_what_is_written_comes_back(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.mp4", [numbered(number) for number in range(20)], fps=25)
+    with open_frames(path) as opened:
         assert (opened.name, opened.width, opened.height, opened.fps, opened.expected) == ("a", 64, 48, 25, 20)
         assert [number_of(rgb) for rgb in opened] == list(range(20))
+
+
+def test_equal_frames_give_equal_bytes(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    scene = cv2.resize(rng.integers(0, 255, (40, 40, 3), np.uint8), (400, 400), interpolation=cv2.INTER_CUBIC)
+    grain = rng.integers(0, 9, (30, 160, 160, 3), np.uint8)
+    frames = [scene[4 * number : 4 * number + 160, :160] // 2 + grain[number] for number in range(30)]
+    # With x264's own settings, one in four differs.
+    assert len({write(tmp_path / "out.mp4", frames, 160, 160).read_bytes() for _ in range(20)}) == 1
 
 
 def test_browsers_play_what_is_written(tmp_path: Path) -> None:
