@@ -134,10 +134,9 @@ def test_what_is_written_comes_back(tmp_path: Path) -> None:
 def test_equal_frames_give_equal_bytes(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     scene = cv2.resize(rng.integers(0, 255, (40, 40, 3), np.uint8), (400, 400), interpolation=cv2.INTER_CUBIC)
-    grain = rng.integers(0, 9, (30, 160, 160, 3), np.uint8)
-    frames = [scene[4 * number : 4 * number + 160, :160] // 2 + grain[number] for number in range(30)]
-    # With x264's own settings, one in four differs.
-    assert len({write(tmp_path / "out.mp4", frames, 160, 160).read_bytes() for _ in range(20)}) == 1
+    frames = [scene[2 * number : 2 * number + 160, number : number + 160] for number in range(30)]
+    # With x264's own settings, one in twenty differs.
+    assert len({write(tmp_path / "out.mp4", frames, 160, 160).read_bytes() for _ in range(40)}) == 1
 
 
 def test_browsers_play_what_is_written(tmp_path: Path) -> None:

@@ -126,7 +126,7 @@ class VideoWriter:
         preset: str = "veryfast",
     ) -> None:
         self.path, self.width, self.height, self.fps = path, width, height, fps
-        # With macroblock trees, x264's assembly gives other bytes in one run of four.
+        # With macroblock trees, x264 gives other bytes in one run of ten, whatever its threads.
         tuning = f"open-gop=0:no-mbtree=1:threads={threads}"
         self._options = {"crf": str(crf), "preset": preset, "x264-params": tuning}
 
