@@ -41,7 +41,14 @@ class Data(Section):
     official: Official
 
 
+class Audit(Section):
+    """How annotations are checked: a frame offset of up to ``max_shift`` frames either way is looked for."""
+
+    max_shift: Annotated[int, Field(ge=1, le=30)]
+
+
 class Parts(Section):
     """All parameters of this task."""
 
     data: Data
+    audit: Audit
