@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from sightline.params import Fraction, Section
+from sightline.params import Count, Fraction, Section, Share
 
 
 class Synthetic(Section):
@@ -47,8 +47,66 @@ class Audit(Section):
     max_shift: Annotated[int, Field(ge=1, le=30)]
 
 
+class Track(Section):
+    """How detections are linked; lists are tried on validation, the first is taken where nothing can be tried.
+
+    ``motion`` 'falling' gives a new track the speed that parts have at its place, 'constant' is the tracker's own model.
+    ``new_score`` is what a detection needs to begin a track and ``high_score`` what it needs to be linked first, both as
+    shares of the detector's own threshold; of a lower score than ``low_score`` it is not looked at. ``lost_frames`` is
+    how long a track waits for its next box.
+    """
+
+    tracker: Literal["sort", "bytetrack", "ocsort", "botsort"]
+    motion: Literal["falling", "constant"]
+    low_score: Fraction
+    high_score: list[Annotated[float, Field(gt=0)]] = Field(min_length=1)
+    new_score: list[Annotated[float, Field(gt=0)]] = Field(min_length=1)
+    min_iou: list[Share] = Field(min_length=1)
+    lost_frames: list[Annotated[int, Field(ge=0)]] = Field(min_length=1)
+    draws: Count
+    seed: int = Field(ge=0)
+
+
+class Line(Section):
+    """What is counted.
+
+    ``line`` is where parts are counted as a share of their way through the frame; a list is tried on validation. A track
+    is a part once it has ``confirm`` boxes. A part that was lost is found again by a track that begins up to
+    ``refind_frames`` later where the part would be. ``direction`` null: as the true tracks go.
+    """
+
+    line: list[Fraction] = Field(min_length=1)
+    direction: Literal["down", "up", "right", "left"] | None
+    confirm: Annotated[int, Field(ge=2)]
+    refind_frames: Annotated[int, Field(ge=0)]
+
+
+class Video(Section):
+    """The annotated video: x264's ``preset`` and ``crf``, and the frames of a trace."""
+
+    preset: Literal["ultrafast", "superfast", "veryfast", "faster", "fast", "medium"]
+    crf: Annotated[int, Field(ge=0, le=51)]
+    trace: Annotated[int, Field(ge=0)]
+
+
+class Evaluate(Section):
+    """How figures get their intervals, over stretches of video of at least ``stretch_seconds``.
+
+    ``pictures`` is how many frames with errors of the detector are drawn at most.
+    """
+
+    stretch_seconds: float = Field(gt=0)
+    pictures: int = Field(ge=0)
+    resamples: Annotated[int, Field(ge=100)]
+    seed: int = Field(ge=0)
+
+
 class Parts(Section):
     """All parameters of this task."""
 
     data: Data
     audit: Audit
+    track: Track
+    count: Line
+    video: Video
+    evaluate: Evaluate
