@@ -50,10 +50,11 @@ class Audit(Section):
 class Track(Section):
     """How detections are linked; lists are tried on validation, the first is taken where nothing can be tried.
 
-    ``motion`` 'falling' gives a new track the speed that parts have at its place, 'constant' is the tracker's own model.
-    ``new_score`` is what a detection needs to begin a track and ``high_score`` what it needs to be linked first, both as
+    ``motion`` 'falling' gives a new track the speed that parts have at its place, 'constant' is the tracker's own.
+    ``new_score`` is what a detection needs to begin a track, ``high_score`` what it needs to be linked first, both as
     shares of the detector's own threshold; of a lower score than ``low_score`` it is not looked at. ``lost_frames`` is
-    how long a track waits for its next box.
+    how long a track waits for its next box; gaps of up to ``fill`` frames are filled in afterwards. Where the frames of
+    validation do not follow each other, ``draws`` simulations of detections are tried instead.
     """
 
     tracker: Literal["sort", "bytetrack", "ocsort", "botsort"]
@@ -63,6 +64,7 @@ class Track(Section):
     new_score: list[Annotated[float, Field(gt=0)]] = Field(min_length=1)
     min_iou: list[Share] = Field(min_length=1)
     lost_frames: list[Annotated[int, Field(ge=0)]] = Field(min_length=1)
+    fill: Annotated[int, Field(ge=0)]
     draws: Count
     seed: int = Field(ge=0)
 
@@ -70,8 +72,8 @@ class Track(Section):
 class Line(Section):
     """What is counted.
 
-    ``line`` is where parts are counted as a share of their way through the frame; a list is tried on validation. A track
-    is a part once it has ``confirm`` boxes. A part that was lost is found again by a track that begins up to
+    ``line`` is where parts are counted, as a share of their way through the frame; tried on validation. A track is a
+    part once it has ``confirm`` boxes. A part that was lost is found again by a track that begins up to
     ``refind_frames`` later where the part would be. ``direction`` null: as the true tracks go.
     """
 
