@@ -7,6 +7,7 @@ kept as pictures, they keep the numbers that they had in it.
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Literal
 
 import pandas as pd
 
@@ -32,6 +33,13 @@ class Clip:
     source: Path | None
     annotations: Path
     folder: str = ""
+
+    @property
+    def kind(self) -> Literal["video", "frames", "none"]:
+        """What the recording is: one file, pictures, or not there."""
+        if self.source is None:
+            return "none"
+        return "frames" if self.source.is_dir() else "video"
 
 
 def read_layout(folder: Path) -> list[Clip]:

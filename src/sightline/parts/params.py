@@ -41,6 +41,12 @@ class Data(Section):
     official: Official
 
 
+class Audit(Section):
+    """How annotations are checked: a frame offset of up to ``max_shift`` frames either way is looked for."""
+
+    max_shift: Annotated[int, Field(ge=1, le=30)]
+
+
 class Frames(Section):
     """Which frames the detector learns from, and how it sees them.
 
@@ -73,8 +79,8 @@ class Train(Section):
     """How the detector is trained.
 
     ``architecture`` is ``detector`` (ours) or one of ultralytics', such as ``yolo11n``; ``weights`` a file to start
-    from (.pt or .safetensors), or no such file to start from scratch. ``gains`` weigh the losses for boxes, classes and the
-    distributions of box sides. ``val_frames`` are looked at after each epoch, for the learning curve.
+    from (.pt or .safetensors), or no such file to start from scratch. ``gains`` weigh the losses for boxes, classes and
+    the distributions of box sides. ``val_frames`` are looked at after each epoch, for the learning curve.
     """
 
     architecture: str
@@ -95,5 +101,6 @@ class Parts(Section):
     """All parameters of this task."""
 
     data: Data
+    audit: Audit
     frames: Frames
     train: Train

@@ -1,0 +1,191 @@
+"""The embedded data set: drawn videos of bolts and nuts that fall through a workshop, with exact truth.
+
+``draw_dataset`` writes the layout of the published challenge: ``images/<split>/<split>.mp4`` and
+``annotations/instances_<split>.json``. A box is that of the whole part, also of what another part hides, clipped to the
+frame; the mask (``segmentation``, compressed RLE) is what is seen of it. A part is annotated as long as enough of it
+is in the frame and not hidden; each split has a workshop, a light and parts of its own.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from pycocotools import mask as rle
+
+from sightline.core.files import replacing_folder, write_json
+from sightline.core.parallel import map_ordered
+from sightline.core.progress import progress
+from sightline.core.rendering import Mask
+from sightline.parts.falling import FRAME, Fall, plan_falls
+from sightline.parts.hardware import Sprite, render, window
+from sightline.parts.params import Synthetic
+from sightline.parts.scenery import Hidden, Scenery, make_scenery, put
+from sightline.parts.video import VideoWriter
+
+LABELS = ("bolt", "nut")
+"""In the order of their category ids, which start at 1."""
+EXPOSURE, STEPS = (0.1, 0.3), 5
+"""Share of the time of a frame in which its light is gathered, and the moments that stand for it."""
+LEAST_INSIDE, LEAST_SEEN = 22, 0.25
+"""Annotated are parts with so many px of their height and width inside the frame (or half of them, if that is less),
+of which such a share is not hidden."""
+HIDE_EVERY = 11
+"""One part in so many passes behind a bar."""
+CRF = 20
+
+
+Box = tuple[float, float, float, float]
+
+
+class Seen(NamedTuple):
+    """A part in a frame: the number of its fall, its box (x, y, w, h) and the mask of what is seen of it."""
+
+    fall: int
+    label: str
+    box: Box
+    mask: Mask
+
+
+@dataclass(frozen=True)
+class Film:
+    """A video that can be drawn frame by frame, in any order. Made by :func:`make_film`."""
+
+    size: int
+    fps: int
+    frames: int
+    falls: list[Fall]
+    scenery: Scenery
+    exposure: float
+
+    def draw(self, number: int) -> tuple[NDArray[np.uint8], list[Seen]]:
+        """Frame ``number`` from 0, (size, size, 3) uint8 RGB, and what is annotated in it."""
+        time = number / self.fps
+        picture = self.scenery.behind(time)
+        falling = sorted((fall.near, index) for index, fall in enumerate(self.falls) if fall.in_view(time))
+        sprites = [(index, self._sprite(self.falls[index], time)) for _, index in falling]
+        for index, sprite in sprites:
+            put(picture, self._blurred(sprite, self.falls[index].speed(time)))
+        bars = self.scenery.in_front(time)
+        for bar in bars:
+            put(picture, bar)
+        self.scenery.illuminate(picture, time)
+        self.scenery.add_glints(picture, time)
+        covered = np.zeros(picture.shape[:2], np.bool_)
+        for bar in bars:
+            _cover(covered, bar)
+        seen = []
+        for index, sprite in reversed(sprites):
+            whole = np.zeros_like(covered)
+            _cover(whole, sprite)
+            visible = whole & ~covered
+            box = self._box(sprite)
+            if box and np.count_nonzero(visible) >= LEAST_SEEN * np.count_nonzero(whole):
+                seen.append(Seen(index, self.falls[index].part.label, box, visible))
+            covered |= whole
+        return self.scenery.develop(picture, number), sorted(seen, key=lambda part: part.fall)
+
+    def _sprite(self, fall: Fall, time: float) -> Sprite:
+        scale = self.size / FRAME
+        x, y = fall.centre(time)
+        return render(fall.part, fall.attitude(time), scale * fall.near, (x * scale, y * scale), self.scenery.light)
+
+    def _blurred(self, sprite: Sprite, speed: tuple[float, float]) -> Sprite:
+        """The mean of what is seen while the shutter is open; the part moves on, but turns no further."""
+        way = np.array(speed) * (self.size / FRAME * self.exposure / self.fps)
+        reach = int(np.ceil(np.abs(way).max() / 2)) + 1
+        kernel = np.zeros((2 * reach + 1, 2 * reach + 1), np.float32)
+        point = np.zeros_like(kernel)
+        point[reach, reach] = 1 / STEPS
+        for moment in np.linspace(-0.5, 0.5, STEPS):
+            shift = np.hstack([np.eye(2), (way * moment)[:, None]])
+            kernel += cv2.warpAffine(point, shift, kernel.shape)
+        light, cover = (cv2.filter2D(layer, -1, kernel) for layer in (sprite.light, sprite.cover))
+        return sprite._replace(light=light, cover=cover)
+
+    def _box(self, sprite: Sprite) -> Box | None:
+        """The box of the whole part in whole px, clipped to the frame; None if too little of it is inside."""
+        rows, columns = (np.flatnonzero(sprite.mask.any(axis)) for axis in (1, 0))
+        sides = []
+        for first, last in (
+            (sprite.left + columns[0], sprite.left + columns[-1] + 1),
+            (sprite.top + rows[0], sprite.top + rows[-1] + 1),
+        ):
+            inside = max(0, first), min(self.size, last)
+            if inside[1] - inside[0] < min(LEAST_INSIDE * self.size / FRAME, (last - first) / 2):
+                return None
+            sides.append(inside)
+        (left, right), (top, bottom) = sides
+        return float(left), float(top), float(right - left), float(bottom - top)
+
+
+def draw_dataset(folder: Path, settings: Synthetic, threads: int) -> None:
+    """Draw the videos that ``settings`` ask for into ``folder``; the files do not depend on ``threads``."""
+    seconds = {"train": settings.train_seconds, "val": settings.val_seconds, "test": settings.test_seconds}
+    with replacing_folder(folder) as part:
+        for number, (split, length) in enumerate(seconds.items()):
+            film = make_film(settings, number, length)
+            _shoot(
+                film,
+                part / "images" / split / f"{split}.mp4",
+                part / "annotations" / f"instances_{split}.json",
+                threads,
+            )
+
+
+def make_film(settings: Synthetic, number: int, seconds: float) -> Film:
+    """The video ``number`` of the set; a video stays as it is when another one gets longer."""
+    seed = (settings.seed, number)
+    falls = plan_falls((*seed, 0), seconds, settings.parts_per_second, settings.nuts)
+    rng = np.random.default_rng((*seed, 1))
+    hidden = []
+    for fall in falls[HIDE_EVERY // 2 :: HIDE_EVERY]:
+        y = float(rng.uniform(200, 430))
+        time = fall.time_at(y)
+        hidden.append(Hidden(time, fall.centre(time)[0], y))
+    scenery = make_scenery((*seed, 2), settings.size, seconds, hidden)
+    frames = max(1, round(seconds * settings.fps))
+    return Film(settings.size, settings.fps, frames, falls, scenery, float(rng.uniform(*EXPOSURE)))
+
+
+def _shoot(film: Film, video: Path, annotations: Path, threads: int) -> None:
+    """Write a video and what is seen in it; tracks are numbered as they appear."""
+    tracks: dict[int, int] = {}
+    entries: list[dict[str, Any]] = []
+    drawn = map_ordered(film.draw, range(film.frames), threads)
+    with VideoWriter(video, film.size, film.size, film.fps, crf=CRF) as writer:
+        for image_id, (picture, seen) in enumerate(progress(drawn, f"drawing {video.stem}", film.frames, "frame"), 1):
+            writer.write(picture)
+            for part in seen:
+                track = tracks.setdefault(part.fall, len(tracks) + 1)
+                entries.append(_entry(part, len(entries), image_id, track))
+    images = [
+        {"file_name": f"{number:04d}.jpg", "width": film.size, "height": film.size, "id": number + 1}
+        for number in range(film.frames)
+    ]
+    categories = [{"id": number, "name": label} for number, label in enumerate(LABELS, 1)]
+    info = {"description": "Drawn nuts and bolts", "version": "1.0"}
+    content = {"info": info, "licenses": [], "images": images, "annotations": entries, "categories": categories}
+    write_json(annotations, content)
+
+
+def _entry(part: Seen, number: int, image_id: int, track: int) -> dict[str, Any]:
+    encoded = rle.encode(np.asfortranarray(part.mask.astype(np.uint8)))
+    return {
+        "image_id": image_id,
+        "category_id": LABELS.index(part.label) + 1,
+        "segmentation": {"size": list(part.mask.shape), "counts": encoded["counts"].decode("ascii")},
+        "bbox": list(part.box),
+        "area": float(np.count_nonzero(part.mask)),
+        "iscrowd": 0,
+        "id": number,
+        "track_id": track,
+    }
+
+
+def _cover(covered: Mask, sprite: Sprite) -> None:
+    """Set in the frame what a sprite covers, in place."""
+    there, here = window(covered.shape, sprite.cover.shape, sprite.left, sprite.top)
+    covered[there] |= sprite.mask[here]
