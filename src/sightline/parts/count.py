@@ -8,11 +8,12 @@ Needs neither torch nor ultralytics, and no more memory for a long video than fo
 """
 
 import heapq
+from collections import Counter as Tally
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, TextIO, TypeVar
@@ -78,9 +79,13 @@ class Deployed:
 
 @dataclass(frozen=True)
 class Counted:
-    """The count of a video: by class, the frames that were read, and what somebody should look at."""
+    """The count of a video by class; ``seen`` are all parts that were tracked, also those that did not count.
+
+    ``frames`` is how many were read; ``doubtful`` and ``not_counted`` are what somebody should look at.
+    """
 
     counts: dict[str, int]
+    seen: dict[str, int]
     frames: int
     doubtful: list[dict[str, Any]]
     not_counted: list[dict[str, Any]]
@@ -100,6 +105,11 @@ def load_deployed(folder: Path, threads: int = 0) -> Deployed:
     return Deployed(detector, tuple(detector.classes), recipe)
 
 
+def at_line(recipe: Recipe, line: float) -> Recipe:
+    """The same recipe with the line elsewhere."""
+    return replace(recipe, rule=replace(recipe.rule, line=line))
+
+
 def count_video(
     source: Path | int,
     detect: Detect,
@@ -113,8 +123,8 @@ def count_video(
 ) -> Counted:
     """Count the parts of a video and write the folder ``out``, whole or not at all.
 
-    - ``counts.json``: counts by class and their total, line, direction, frames read, nominal fps, the counts that are
-      doubtful and the parts that did not count, each with the reason.
+    - ``counts.json``: counts by class and their total, all parts ``seen`` by class, line, direction, frames read,
+      nominal fps, the counts that are doubtful and the parts that did not count, each with the reason.
     - ``tracks.txt``: MOTChallenge: frame, id, left, top, width, height, score, class (from 1), -1; short gaps filled.
     - ``certificate.csv`` and ``certificate.html``: see :class:`sightline.parts.certificate.Certificate`.
     - ``annotated.mp4``.
@@ -206,8 +216,10 @@ class _Book:
         self._settle(frames)
         tally = self.counter.tally()
         counts = {name: tally[label] for label, name in enumerate(self.classes)}
+        others = Tally(row["label"] for row in self.not_counted)
+        seen = {name: count + others[name] for name, count in counts.items()}
         self.doubtful.sort(key=lambda row: row["number"])
-        return Counted(counts, frames, self.doubtful, self.not_counted)
+        return Counted(counts, seen, frames, self.doubtful, self.not_counted)
 
     def _portray(self, part: Part, frame: Pixels) -> None:
         """Keep a picture of the part's best moment: surely seen, and whole."""
@@ -272,6 +284,7 @@ def _summary(counted: Counted, recipe: Recipe, frames: Frames) -> dict[str, Any]
         "video": frames.name,
         "counts": counted.counts,
         "total": sum(counted.counts.values()),
+        "seen": counted.seen,
         "frames": counted.frames,
         "width": frames.width,
         "height": frames.height,

@@ -47,6 +47,56 @@ class Audit(Section):
     max_shift: Annotated[int, Field(ge=1, le=30)]
 
 
+class Frames(Section):
+    """Which frames the detector learns from, and how it sees them.
+
+    ``size`` is the side in px of the square that a frame is fitted into; of a video every ``every``-th frame is taken,
+    and of those without objects the share ``empty``, evenly spread.
+    """
+
+    size: Annotated[int, Field(ge=64, multiple_of=32)]
+    every: Count
+    empty: Share
+
+
+class Views(Section):
+    """How training frames are varied, see :func:`sightline.parts.views.draw_view`; 0 is off.
+
+    ``scale`` 0.3 zooms by 1 / 1.3 to 1.3, ``shift`` moves by up to that share of the side, ``flip`` and
+    ``flip_vertical`` are probabilities, the others change by up to that share.
+    """
+
+    scale: float = Field(ge=0)
+    shift: Share
+    flip: Share
+    flip_vertical: Share
+    brightness: Share
+    contrast: Share
+    saturation: Share
+
+
+class Train(Section):
+    """How the detector is trained.
+
+    ``architecture`` is ``detector`` (ours) or one of ultralytics', such as ``yolo11n``; ``weights`` a file to start
+    from (.pt or .safetensors), or no such file to start from scratch. ``gains`` weigh the losses for boxes, classes and
+    the distributions of box sides. ``val_frames`` are looked at after each epoch, for the learning curve.
+    """
+
+    architecture: str
+    weights: Path
+    seed: int = Field(ge=0)
+    epochs: Count
+    batch_size: Count
+    lr: float = Field(gt=0)
+    weight_decay: float = Field(ge=0)
+    warmup_epochs: float = Field(ge=0)
+    ema_decay: Share
+    gains: tuple[float, float, float]
+    val_frames: Count
+    views: Views
+
+
 class Track(Section):
     """How detections are linked; lists are tried on validation, the first is taken where nothing can be tried.
 
@@ -108,6 +158,8 @@ class Parts(Section):
 
     data: Data
     audit: Audit
+    frames: Frames
+    train: Train
     track: Track
     count: Line
     video: Video
