@@ -23,6 +23,7 @@ from sightline.parts.params import Video
 from sightline.parts.tracker import Association
 from sightline.parts.video import VideoWriter, open_frames
 
+FOOTAGE = Path(__file__).parents[3] / "shared/data/mot/video"
 SIZE, FRAMES = 160, 40
 CLASSES = ("bolt", "nut")
 RECIPE = Recipe(Association("bytetrack", 0.5, 0.5, 0.1, 10), Rule(0.5, "down", 3, 10), None, 0.1, 3)
@@ -176,6 +177,43 @@ def test_a_folder_of_frames_is_counted_like_the_video(tmp_path: Path) -> None:
         cv2.imwrite(str(path), cv2.cvtColor(picture(frame), cv2.COLOR_RGB2BGR))
     result = count_video(tmp_path / "frames", detector(), CLASSES, RECIPE, tmp_path / "out", SETTINGS)
     assert result.counts == {"bolt": 1, "nut": 1}
+
+
+class Moving:
+    """Stands for a detector: what moves in front of a background that stands still."""
+
+    def __init__(self, least_area: int) -> None:
+        self.background = cv2.createBackgroundSubtractorMOG2(history=120, varThreshold=30)
+        self.least_area = least_area
+
+    def __call__(self, frames: Pixels) -> list[Detections]:
+        return [self._look(frame) for frame in frames]
+
+    def _look(self, frame: Pixels) -> Detections:
+        moves = (self.background.apply(frame) == 255).astype(np.uint8)
+        moves = cv2.morphologyEx(moves, cv2.MORPH_OPEN, np.ones((3, 3)))
+        blobs = cv2.connectedComponentsWithStats(cv2.dilate(moves, np.ones((17, 17))))[2][1:]
+        boxes = [(x, y, x + width, y + height) for x, y, width, height, area in blobs if area >= self.least_area]
+        scores, labels = np.full(len(boxes), 0.9, np.float32), np.zeros(len(boxes), np.int64)
+        return Detections(np.array(boxes, np.float32).reshape(-1, 4), scores, labels)
+
+
+@pytest.mark.skipif(not FOOTAGE.exists(), reason="the shared videos are not here")
+@pytest.mark.parametrize(
+    ("name", "direction", "least_area", "cars"),
+    [
+        ("vehicles.avi", "right", 600, 5),
+        ("car-detection.mp4", "up", 6000, 2),
+        ("car-detection.mp4", "down", 6000, 2),
+    ],
+)
+def test_cars_that_do_not_fall_are_counted_in_real_footage(
+    tmp_path: Path, name: str, direction: str, least_area: int, cars: int
+) -> None:
+    rule = Rule(0.5, direction, 8, 15)  # type: ignore[arg-type]
+    recipe = Recipe(Association("bytetrack", 0.5, 0.5, 0.1, 15), rule, None, 0.1, 3)
+    result = count_video(FOOTAGE / name, Moving(least_area), ("car",), recipe, tmp_path / "out", SETTINGS)
+    assert result.counts == {"car": cars}
 
 
 def test_the_line_can_be_moved(video: Path) -> None:
