@@ -2,7 +2,8 @@
 
 import csv
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from sightline.parts.counting import Rule
 from sightline.parts.detector import Detections
 from sightline.parts.params import Video
 from sightline.parts.tracker import Association
-from sightline.parts.video import VideoWriter, open_frames
+from sightline.parts.video import Frames, VideoWriter, open_frames
 
 FOOTAGE = Path(__file__).parents[3] / "shared/data/mot/video"
 SIZE, FRAMES = 160, 40
@@ -261,6 +262,23 @@ def test_a_camera_that_is_not_there_is_said(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="camera 97"):
         count_video(97, detector(), CLASSES, RECIPE, tmp_path / "out", SETTINGS)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_camera_that_is_stopped_leaves_the_count_so_far(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def shots() -> Iterator[Pixels]:
+        yield from (picture(frame) for frame in range(1, 31))
+        raise KeyboardInterrupt
+
+    @contextmanager
+    def camera(source: int) -> Iterator[Frames]:
+        yield Frames(f"camera {source}", SIZE, SIZE, 25.0, None, (), shots())
+
+    monkeypatch.setattr("sightline.parts.count.open_frames", camera)
+    result = count_video(0, detector(), CLASSES, RECIPE, tmp_path / "out", SETTINGS, batch_size=1)
+    assert (result.counts, result.frames) == ({"bolt": 1, "nut": 1}, 30)
+    assert json.loads((tmp_path / "out/counts.json").read_text())["frames"] == 30
+    with open_frames(tmp_path / "out/annotated.mp4") as frames:
+        assert len(list(frames)) == 30
 
 
 def test_a_recipe_is_read_as_it_was_written() -> None:
