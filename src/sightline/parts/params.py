@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from sightline.params import Fraction, Section
+from sightline.params import Count, Fraction, Section, Share
 
 
 class Synthetic(Section):
@@ -47,8 +47,125 @@ class Audit(Section):
     max_shift: Annotated[int, Field(ge=1, le=30)]
 
 
+Side = Annotated[int, Field(ge=64, multiple_of=32)]
+
+
+class Frames(Section):
+    """Which frames the detector learns from, and how it sees them.
+
+    ``size`` is the side in px of the square that a frame is fitted into; of a video every ``every``-th frame is taken,
+    and of those without objects the share ``empty``, evenly spread.
+    """
+
+    size: Side
+    every: Count
+    empty: Share
+
+
+class Views(Section):
+    """How training frames are varied, see :func:`sightline.parts.views.draw_view`; 0 is off.
+
+    ``scale`` 0.3 zooms by 1 / 1.3 to 1.3, ``shift`` moves by up to that share of the side, ``flip`` and
+    ``flip_vertical`` are probabilities, the others change by up to that share.
+    """
+
+    scale: float = Field(ge=0)
+    shift: Share
+    flip: Share
+    flip_vertical: Share
+    brightness: Share
+    contrast: Share
+    saturation: Share
+
+
+class Train(Section):
+    """How the detector is trained.
+
+    ``architecture`` is ``detector`` (ours) or one of ultralytics', such as ``yolo11n``; ``weights`` a file to start
+    from (.pt or .safetensors), or no such file to start from scratch. ``gains`` weigh the losses for boxes, classes and
+    the distributions of box sides. ``val_frames`` are looked at after each epoch, for the learning curve. The epochs are
+    shared out among the ``sides`` of the training views in px, in their order: small ones teach as much in less time.
+    """
+
+    architecture: str
+    weights: Path
+    seed: int = Field(ge=0)
+    epochs: Count
+    sides: Annotated[tuple[Side, ...], Field(min_length=1)]
+    batch_size: Count
+    lr: float = Field(gt=0)
+    weight_decay: float = Field(ge=0)
+    warmup_epochs: float = Field(ge=0)
+    ema_decay: Share
+    gains: tuple[float, float, float]
+    val_frames: Count
+    views: Views
+
+
+class Track(Section):
+    """How detections are linked; lists are tried on validation, the first is taken where nothing can be tried.
+
+    ``motion`` 'falling' gives a new track the speed that parts have at its place, 'constant' is the tracker's own.
+    ``new_score`` is what a detection needs to begin a track, ``high_score`` what it needs to be linked first, both as
+    shares of the detector's own threshold; of a lower score than ``low_score`` it is not looked at. ``lost_frames`` is
+    how long a track waits for its next box; gaps of up to ``fill`` frames are filled in afterwards. Where the frames of
+    validation do not follow each other, ``draws`` simulations of detections are tried instead.
+    """
+
+    tracker: Literal["sort", "bytetrack", "ocsort", "botsort"]
+    motion: Literal["falling", "constant"]
+    low_score: Fraction
+    high_score: list[Annotated[float, Field(gt=0)]] = Field(min_length=1)
+    new_score: list[Annotated[float, Field(gt=0)]] = Field(min_length=1)
+    min_iou: list[Share] = Field(min_length=1)
+    lost_frames: list[Annotated[int, Field(ge=0)]] = Field(min_length=1)
+    fill: Annotated[int, Field(ge=0)]
+    draws: Count
+    seed: int = Field(ge=0)
+
+
+class Line(Section):
+    """What is counted.
+
+    ``line`` is where parts are counted, as a share of their way through the frame; tried on validation. A track is a
+    part once it has ``confirm`` boxes. A part that was lost is found again by a track that begins up to
+    ``refind_frames`` later where the part would be. ``direction`` null: as the true tracks go.
+    """
+
+    line: list[Fraction] = Field(min_length=1)
+    direction: Literal["down", "up", "right", "left"] | None
+    confirm: Annotated[int, Field(ge=2)]
+    refind_frames: Annotated[int, Field(ge=0)]
+
+
+class Video(Section):
+    """The annotated video: x264's ``preset`` and ``crf``, and the frames of a trace."""
+
+    preset: Literal["ultrafast", "superfast", "veryfast", "faster", "fast", "medium"]
+    crf: Annotated[int, Field(ge=0, le=51)]
+    trace: Annotated[int, Field(ge=0)]
+
+
+class Evaluate(Section):
+    """How figures get their intervals, over stretches of video of at least ``stretch_seconds``.
+
+    ``pictures`` is how many frames with errors of the detector are drawn at most.
+    """
+
+    stretch_seconds: float = Field(gt=0)
+    pictures: int = Field(ge=0)
+    resamples: Annotated[int, Field(ge=100)]
+    seed: int = Field(ge=0)
+
+
 class Parts(Section):
     """All parameters of this task."""
 
     data: Data
     audit: Audit
+    frames: Frames
+    train: Train
+    track: Track
+    count: Line
+    video: Video
+    evaluate: Evaluate
