@@ -110,7 +110,9 @@ def test_recall_and_precision_at_a_score_are_those_one_counts() -> None:
     table = precision_recall_table(matched, 2)
     assert set(table["label"]) == set(CLASSES)
     # The bolts' curve ends at full recall with the first detection; the false one after it costs nothing.
-    assert table.loc[(table["label"] == "bolt") & (table["iou"] == 0.5), "precision"].tolist() == pytest.approx([1.0] * 101)
+    assert table.loc[(table["label"] == "bolt") & (table["iou"] == 0.5), "precision"].tolist() == pytest.approx(
+        [1.0] * 101
+    )
 
 
 @pytest.mark.parametrize("seed", range(6))
