@@ -21,7 +21,7 @@ LAST = 200
 
 
 def fall(track: int, label: str, begins: int, x: float, frames: int = 40, lag: float = 0.0) -> pd.DataFrame:
-    """A part of 50 px that falls 16 px a frame from the top, with its boxes ``lag`` px off; only what is in the clip."""
+    """A part of 50 px that falls 16 px a frame from the top, with its boxes ``lag`` px off, as far as the clip goes."""
     rows = [
         (begins + n, track, label, x, 16.0 * n + lag, x + 50, 16.0 * n + 50 + lag)
         for n in range(frames)

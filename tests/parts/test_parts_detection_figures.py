@@ -10,7 +10,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from sightline.parts.detection_figures import at_threshold, average_precisions, match, precision_recall_table
-from sightline.parts.stretches import cut_into_stretches, stretch_of
+from sightline.parts.stretches import Stretch, cut_into_stretches, stretch_of
 
 CLASSES = ("bolt", "nut")
 COLUMNS = ["clip", "frame", "label", "x1", "y1", "x2", "y2"]
@@ -93,7 +93,7 @@ def test_a_class_that_does_not_occur_is_left_out_of_the_mean() -> None:
     frames, truth, _ = drawn(1)
     bolts = truth[truth["label"] == "bolt"]
     found = average_precisions(match(frames, bolts, bolts.assign(score=0.5), CLASSES), np.ones(len(frames)))
-    assert found == {"map50": 1.0, "map50_95": 1.0, "ap50_bolt": 1.0, "ap50_95_bolt": 1.0}
+    assert found == {"map50": 1.0, "map50_95": 1.0, "ap50 bolt": 1.0, "ap50_95 bolt": 1.0}
 
 
 def test_recall_and_precision_at_a_score_are_those_one_counts() -> None:
@@ -120,7 +120,7 @@ def test_recall_and_precision_at_a_score_are_those_one_counts() -> None:
 def test_stretches_cover_a_clip_once_and_are_long_enough(seed: int, frames: int) -> None:
     rng = np.random.default_rng(seed)
     truth = pd.DataFrame({"clip": "a", "frame": rng.integers(5, 5 + frames, 300)})
-    cut = cut_into_stretches(truth, "a", 5, 4 + frames, 45)
+    cut = cut_into_stretches(truth, Stretch("a", 5, 4 + frames), 45)
     covered = [frame for stretch in cut for frame in range(stretch.first, stretch.last + 1)]
     assert covered == list(range(5, 5 + frames))
     assert len(cut) >= min(2, frames)
@@ -131,5 +131,5 @@ def test_stretches_cover_a_clip_once_and_are_long_enough(seed: int, frames: int)
 
 def test_stretches_are_cut_where_nothing_is_seen() -> None:
     truth = pd.DataFrame({"clip": "a", "frame": [frame for frame in range(1, 201) if frame % 60 > 3]})
-    begins = [stretch.first for stretch in cut_into_stretches(truth, "a", 1, 200, 45)]
+    begins = [stretch.first for stretch in cut_into_stretches(truth, Stretch("a", 1, 200), 45)]
     assert begins[1:] == [61, 121]

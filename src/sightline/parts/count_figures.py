@@ -148,8 +148,9 @@ def _is_expected(verdicts: pd.DataFrame) -> "pd.Series[bool]":
 
 
 def _agreement(clip: Watched) -> tuple[FloatArray, NDArray[np.int64]]:
-    """How much each counted part (row) lies on each true one (column): the sum of their overlaps over the frames in which
-    they match, 0 for too few; and the tracks of the true ones.
+    """How much each counted part (row) lies on each true one (column), and the tracks of the true ones.
+
+    That is the sum of their overlaps over the frames in which they match; too little is 0.
     """
     truths = np.unique(clip.truth["track"].to_numpy(np.int64))
     agreeing = np.zeros((len(clip.counted), len(truths)))

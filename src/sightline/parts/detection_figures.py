@@ -97,12 +97,12 @@ def curves(matched: Matched, weights: FloatArray) -> Curves | None:
 
 
 def average_precisions(matched: Mapping[str, Matched], weights: FloatArray) -> dict[str, float]:
-    """``map50`` and ``map50_95`` over the classes present, and ``ap50_<class>``, ``ap50_95_<class>`` of each."""
+    """``map50`` and ``map50_95`` over the classes present, and ``ap50 <class>``, ``ap50_95 <class>`` of each."""
     found: dict[str, float] = {}
     means = []
     for label, of_class in matched.items():
         if of := curves(of_class, weights):
-            found |= {f"ap50_{label}": float(of.precision[0].mean()), f"ap50_95_{label}": float(of.precision.mean())}
+            found |= {f"ap50 {label}": float(of.precision[0].mean()), f"ap50_95 {label}": float(of.precision.mean())}
             means.append((of.precision[0].mean(), of.precision.mean()))
     if not means:
         return {}
@@ -122,6 +122,14 @@ def at_threshold(matched: Mapping[str, Matched], threshold: float, weights: Floa
         expected += float(weights[of.true_unit].sum())
     found = {"detection_precision": right / (right + wrong)} if right + wrong else {}
     return found | ({"detection_recall": right / expected} if expected else {})
+
+
+def false_on_empty_frames(frames: pd.DataFrame, truth: pd.DataFrame, found: pd.DataFrame) -> FloatArray:
+    """How many boxes were found in each of ``frames`` (clip, frame) that shows no part; NaN in the others; (N,)."""
+    places = pd.MultiIndex.from_frame(frames[["clip", "frame"]])
+    known = pd.MultiIndex.from_frame(truth[["clip", "frame"]])
+    counts = found.groupby(["clip", "frame"]).size().reindex(places, fill_value=0).to_numpy(np.float64)
+    return np.where(places.isin(known), np.nan, counts)
 
 
 def precision_recall_table(matched: Mapping[str, Matched], frames: int) -> pd.DataFrame:

@@ -25,8 +25,8 @@ class Stretch(NamedTuple):
         return self.last - self.first + 1
 
 
-def cut_into_stretches(truth: pd.DataFrame, clip: str, first: int, last: int, at_least: int) -> list[Stretch]:
-    """Cut frames ``first`` to ``last`` of a clip; a clip too short for two stretches of that length is halved.
+def cut_into_stretches(truth: pd.DataFrame, clip: Stretch, at_least: int) -> list[Stretch]:
+    """Cut a clip; one that is too short for two stretches of that length is halved.
 
     Each stretch has at least ``at_least`` frames and less than two times as many, the last one up to three times, and
     the next begins where the fewest true boxes are seen in the two frames that are parted, the earliest such place.
@@ -34,14 +34,13 @@ def cut_into_stretches(truth: pd.DataFrame, clip: str, first: int, last: int, at
 
     Args:
         truth: boxes with columns clip and frame.
-        clip: whose.
-        first: its first frame.
-        last: its last.
+        clip: as a whole.
         at_least: frames of a stretch.
     """
-    length = min(at_least, (last - first + 1) // 2) or 1
-    frames = truth.loc[truth["clip"] == clip, "frame"].to_numpy()
-    seen = np.bincount(frames[(frames >= first) & (frames <= last)] - first, minlength=last - first + 1)
+    name, first, last = clip
+    length = min(at_least, clip.frames // 2) or 1
+    frames = truth.loc[truth["clip"] == name, "frame"].to_numpy()
+    seen = np.bincount(frames[(frames >= first) & (frames <= last)] - first, minlength=clip.frames)
     parted = seen[:-1] + seen[1:]
     begins = [first]
     while begins[-1] + 2 * length <= last + 1:
@@ -49,7 +48,7 @@ def cut_into_stretches(truth: pd.DataFrame, clip: str, first: int, last: int, at
         latest = min(earliest + length - 1, last + 1 - length)
         begins.append(earliest + int(parted[earliest - 1 - first : latest - first].argmin()))
     ends = [begin - 1 for begin in begins[1:]] + [last]
-    return [Stretch(clip, *ends_of) for ends_of in zip(begins, ends, strict=True)]
+    return [Stretch(name, *ends_of) for ends_of in zip(begins, ends, strict=True)]
 
 
 def stretch_of(table: pd.DataFrame, stretches: Sequence[Stretch]) -> "pd.Series[int]":
