@@ -29,9 +29,9 @@ def draw_mistakes(
 ) -> None:
     """Write the folder ``out``: ``parts.csv``, ``boxes.csv``, ``pictures.csv`` and the pictures that it lists.
 
-    ``parts.csv`` is the verdict on every part, ``boxes.csv`` every box that is not right. Each error of the count has a
-    picture of the frame in which the line was crossed. Of frames with errors of the detector at most ``most`` are drawn:
-    those with the most errors, ``APART`` frames or more from each other.
+    ``parts.csv`` is the verdict on every part, ``boxes.csv`` every box that is not right. Each error of the count has
+    a picture of the frame in which the line was crossed. Of frames with errors of the detector ``most`` at most are
+    drawn, those with most errors, ``APART`` frames or more from each other.
 
     Args:
         raw: the folder that ``sources`` of the scenes lie in.
