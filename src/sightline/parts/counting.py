@@ -5,8 +5,8 @@ as another track. A :class:`Part` is what one or more tracks are the boxes of. I
 
 - confirmed once it has enough boxes and has moved the way parts move: short and standing tracks never count;
 - the same part as one that was lost shortly before, where that would be by now;
-- counted when it crosses the line, or, first seen below it, if by the way that parts move it must have crossed while the
-  video ran; what lay below the line from the start is not counted;
+- counted when it crosses the line, or, first seen below it, if by the way that parts move it must have crossed while
+  the video ran; what was below the line from the start is not counted;
 - of the class that its boxes vote for, weighted by score, so that the count may be mended until the part is gone.
 """
 
@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from sightline.parts.motion import Axis, Direction, Prior
 
-Floats = NDArray[np.floating]
+Floats = NDArray[np.float64]
 How = Literal["crossed", "crossed unseen"]
 
 
@@ -38,7 +38,7 @@ class Rule:
 
 
 class Sighting(NamedTuple):
-    """One box of a track: xyxy in px, its score and its class (a number)."""
+    """One box of a track: xyxy in px, where the filter sees it, its score and its class (a number)."""
 
     track: int
     box_xyxy: Floats
@@ -47,9 +47,11 @@ class Sighting(NamedTuple):
 
 
 class Moment(NamedTuple):
-    """Where a part's centre was: its place along the way (a share of the frame) and across it (in px)."""
+    """A part in a frame: its box in px and score, its centre along the way (share of the frame) and across it (px)."""
 
     frame: int
+    box_xyxy: Floats
+    score: float
     place: float
     across: float
 
@@ -60,10 +62,7 @@ class Part:
 
     Attributes:
         number: from 1 in the order of confirmation, 0 before that: the track id in files.
-        first, last: the moments of its first and of its latest box.
-        recent: its latest moments.
-        box_xyxy: its latest box, px.
-        boxes: how many it has.
+        trail: its moments, a box each.
         votes: sum of scores by class.
         counted: number of the count, from 1; 0 if it does not count (yet).
         crossed: the frame in which it crossed the line, measured or traced back; 0 as above.
@@ -72,18 +71,24 @@ class Part:
         became: the part that this one turned out to be.
     """
 
-    first: Moment
-    last: Moment
-    box_xyxy: Floats
     votes: Floats
     number: int = 0
-    boxes: int = 0
+    trail: list[Moment] = field(default_factory=list)
     counted: int = 0
     crossed: int = 0
     how: How | None = None
     gap: int = 0
-    recent: deque[Moment] = field(default_factory=lambda: deque(maxlen=RECENT))
     became: "Part | None" = None
+
+    @property
+    def first(self) -> Moment:
+        """The moment of its first box."""
+        return self.trail[0]
+
+    @property
+    def last(self) -> Moment:
+        """The moment of its latest box."""
+        return self.trail[-1]
 
     @property
     def itself(self) -> "Part":
@@ -103,7 +108,7 @@ class Part:
     @property
     def score(self) -> float:
         """Mean score of its boxes."""
-        return float(self.votes.sum() / self.boxes)
+        return float(self.votes.sum() / len(self.trail))
 
     @property
     def doubts(self) -> list[str]:
@@ -113,8 +118,8 @@ class Part:
             doubts.append(f"first seen below the line, in frame {self.first.frame}")
         if self.confidence < CLEAR_VOTE:
             doubts.append(f"its boxes agree on the class by {self.confidence:.0%} only")
-        if self.boxes < MANY_BOXES:
-            doubts.append(f"seen in {self.boxes} frames only")
+        if len(self.trail) < MANY_BOXES:
+            doubts.append(f"seen in {len(self.trail)} frames only")
         if self.gap > LONG_GAP:
             doubts.append(f"lost for {self.gap} frames and found again")
         return doubts
@@ -173,23 +178,21 @@ class Counter:
     def _place(self, frame: int, sighting: Sighting) -> Part:
         box = np.asarray(sighting.box_xyxy, np.float64)
         across = 1 - self.axis.number
-        moment = Moment(frame, float(self.axis.place(box)), float(box[across] + box[across + 2]) / 2)
+        centre = float(box[across] + box[across + 2]) / 2
+        moment = Moment(frame, box, sighting.score, float(self.axis.place(box)), centre)
         part = self._by_track.get(sighting.track)
         if part is None or part.last.frame == frame:
             # Of a part that was taken over by a newer track, the older one may come back: then it is something else.
-            part = Part(moment, moment, box, np.zeros(self._classes))
-            self._by_track[sighting.track] = part
+            part = self._by_track[sighting.track] = Part(np.zeros(self._classes))
             self.live.append(part)
-        elif part.boxes:
+        else:
             part.gap = max(part.gap, frame - part.last.frame - 1)
-        part.last, part.box_xyxy = moment, box
-        part.recent.append(moment)
-        part.boxes += 1
+        part.trail.append(moment)
         part.votes[sighting.label] += sighting.score
         return part
 
     def _is_one(self, part: Part) -> bool:
-        if part.boxes < self.rule.confirm:
+        if len(part.trail) < self.rule.confirm:
             return False
         expected = self._ahead(part.first.place, part.last.frame - part.first.frame, 1.0) - part.first.place
         return part.last.place - part.first.place >= LEAST_PROGRESS * max(expected, 0.0)
@@ -200,8 +203,7 @@ class Counter:
             part.number = next(self._numbers)
             return
         lost.gap = max(lost.gap, part.gap, part.first.frame - lost.last.frame - 1)
-        lost.last, lost.box_xyxy, lost.recent = part.last, part.box_xyxy, part.recent
-        lost.boxes += part.boxes
+        lost.trail += part.trail
         lost.votes += part.votes
         part.became = lost
         self.live.remove(part)
@@ -210,7 +212,7 @@ class Counter:
     def _lost_before(self, part: Part) -> Part | None:
         """The confirmed part that was lost before this one began, and would have been there then."""
         nearest, found = 1.0, None
-        size = float(np.mean(part.box_xyxy[2:] - part.box_xyxy[:2]))
+        size = float(np.mean(part.first.box_xyxy[2:] - part.first.box_xyxy[:2]))
         for lost in self.live:
             frames = part.first.frame - lost.last.frame
             if not lost.number or not 0 < frames <= self.rule.refind_frames + 1:
@@ -225,7 +227,7 @@ class Counter:
 
     def _predict(self, part: Part, frames: int) -> tuple[float, float]:
         """Place and position across, ``frames`` after a part's latest box."""
-        start, end = part.recent[0], part.recent[-1]
+        start, end = part.trail[-RECENT:][0], part.last
         elapsed = end.frame - start.frame
         drift = (end.across - start.across) / elapsed if elapsed else 0.0
         if self.prior is None:
@@ -242,7 +244,7 @@ class Counter:
 
     def _pace(self, part: Part) -> float:
         """A part's speed over what is usual."""
-        start, end = part.recent[0], part.recent[-1]
+        start, end = part.trail[-RECENT:][0], part.last
         if self.prior is None or end.frame == start.frame:
             return 1.0
         usual = self.prior.frames_between(start.place, end.place)
@@ -288,8 +290,8 @@ class Counter:
 def true_crossings(boxes: pd.DataFrame, line: float, axis: Axis, prior: Prior | None) -> pd.DataFrame:
     """The true tracks of one clip that count, by the rule of :class:`Part`: a row each with track, label and frame.
 
-    A track counts that is first above the line and later at or below it, and one that begins below the line so late that
-    it must have crossed in the clip.
+    A track counts that is first above the line and later at or below it, and one that begins below the line so late
+    that it must have crossed in the clip.
     """
     rows = []
     for track, own in boxes[boxes["track"] >= 1].sort_values("frame", kind="stable").groupby("track"):
@@ -304,7 +306,7 @@ def true_crossings(boxes: pd.DataFrame, line: float, axis: Axis, prior: Prior | 
             frame -= since
             if frame < FIRST_FRAME:
                 continue
-        rows.append((int(track), own["label"].iloc[0], round(frame)))
+        rows.append((track, own["label"].iloc[0], round(frame)))
     return pd.DataFrame(rows, columns=["track", "label", "frame"])
 
 

@@ -15,7 +15,7 @@ from sightline.parts.hardware import FRAME, Part, make_bolt, make_nut
 
 GRAVITY = 360.0
 """px/s²: 0.4 px a frame² at 30 frames a second, as in the videos of the challenge."""
-SPEEDS = (265.0, 345.0)
+SPEEDS = (200.0, 300.0)
 """px/s downwards at the upper edge of the frame."""
 PAUSE, PAUSE_EVERY = 2.8, 15.0
 """Seconds without a new part, so that the frame empties, once in so many seconds."""

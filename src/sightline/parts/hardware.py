@@ -101,7 +101,7 @@ class _View(NamedTuple):
 def make_bolt(rng: np.random.Generator) -> Part:
     """A wood screw with a point and a coarse thread, or a machine bolt with a blunt end and a fine one."""
     if rng.random() < 0.5:
-        length, across = rng.uniform(62, 132), rng.uniform(22, 31)
+        length, across = rng.uniform(70, 150), rng.uniform(23, 33)
         head, radius = across * rng.uniform(0.36, 0.48), across * rng.uniform(0.22, 0.3)
         thread = head + (length - head) * rng.uniform(0.15, 0.5)
         point = length - rng.uniform(2.0, 3.2) * radius
@@ -110,7 +110,7 @@ def make_bolt(rng: np.random.Generator) -> Part:
         worn = _metal(rng, DARK if rng.random() < 0.7 else WARM, rust=(0.0, 0.4))
         metals = worn, worn, _metal(rng, WARM, rust=(0.0, 0.3))
     else:
-        length, across = rng.uniform(70, 172), rng.uniform(23, 34)
+        length, across = rng.uniform(80, 184), rng.uniform(24, 36)
         head, radius = across * rng.uniform(0.34, 0.44), across * rng.uniform(0.22, 0.3)
         thread = head + (length - head) * rng.uniform(0.25, 0.75)
         profile = [(head, radius), (length - 2, radius), (length, 0.8 * radius)]
@@ -336,7 +336,7 @@ def _grain(rng: np.random.Generator) -> Array:
     return fractal(rng, (GRAIN, GRAIN), 6, 4, 0.7)
 
 
-BRIGHT = linear("c9d0da", "b9c0cc", "d3d2cc")
+BRIGHT = linear("dfe5ee", "c4cbd6", "d8d7d2")
 WARM = linear("c79a76", "b8835c", "bb9a68", "bd8f7c")
 DARK = linear("6b6a72", "5c5a5e", "75706a")
 RUST = linear("93552f")

@@ -47,13 +47,64 @@ class Audit(Section):
     max_shift: Annotated[int, Field(ge=1, le=30)]
 
 
+class Frames(Section):
+    """Which frames the detector learns from, and how it sees them.
+
+    ``size`` is the side in px of the square that a frame is fitted into; of a video every ``every``-th frame is taken,
+    and of those without objects the share ``empty``, evenly spread.
+    """
+
+    size: Annotated[int, Field(ge=64, multiple_of=32)]
+    every: Count
+    empty: Share
+
+
+class Views(Section):
+    """How training frames are varied, see :func:`sightline.parts.views.draw_view`; 0 is off.
+
+    ``scale`` 0.3 zooms by 1 / 1.3 to 1.3, ``shift`` moves by up to that share of the side, ``flip`` and
+    ``flip_vertical`` are probabilities, the others change by up to that share.
+    """
+
+    scale: float = Field(ge=0)
+    shift: Share
+    flip: Share
+    flip_vertical: Share
+    brightness: Share
+    contrast: Share
+    saturation: Share
+
+
+class Train(Section):
+    """How the detector is trained.
+
+    ``architecture`` is ``detector`` (ours) or one of ultralytics', such as ``yolo11n``; ``weights`` a file to start
+    from (.pt or .safetensors), or no such file to start from scratch. ``gains`` weigh the losses for boxes, classes and
+    the distributions of box sides. ``val_frames`` are looked at after each epoch, for the learning curve.
+    """
+
+    architecture: str
+    weights: Path
+    seed: int = Field(ge=0)
+    epochs: Count
+    batch_size: Count
+    lr: float = Field(gt=0)
+    weight_decay: float = Field(ge=0)
+    warmup_epochs: float = Field(ge=0)
+    ema_decay: Share
+    gains: tuple[float, float, float]
+    val_frames: Count
+    views: Views
+
+
 class Track(Section):
     """How detections are linked; lists are tried on validation, the first is taken where nothing can be tried.
 
-    ``motion`` 'falling' gives a new track the speed that parts have at its place, 'constant' is the tracker's own model.
-    ``new_score`` is what a detection needs to begin a track and ``high_score`` what it needs to be linked first, both as
+    ``motion`` 'falling' gives a new track the speed that parts have at its place, 'constant' is the tracker's own.
+    ``new_score`` is what a detection needs to begin a track, ``high_score`` what it needs to be linked first, both as
     shares of the detector's own threshold; of a lower score than ``low_score`` it is not looked at. ``lost_frames`` is
-    how long a track waits for its next box.
+    how long a track waits for its next box; gaps of up to ``fill`` frames are filled in afterwards. Where the frames of
+    validation do not follow each other, ``draws`` simulations of detections are tried instead.
     """
 
     tracker: Literal["sort", "bytetrack", "ocsort", "botsort"]
@@ -63,6 +114,7 @@ class Track(Section):
     new_score: list[Annotated[float, Field(gt=0)]] = Field(min_length=1)
     min_iou: list[Share] = Field(min_length=1)
     lost_frames: list[Annotated[int, Field(ge=0)]] = Field(min_length=1)
+    fill: Annotated[int, Field(ge=0)]
     draws: Count
     seed: int = Field(ge=0)
 
@@ -70,8 +122,8 @@ class Track(Section):
 class Line(Section):
     """What is counted.
 
-    ``line`` is where parts are counted as a share of their way through the frame; a list is tried on validation. A track
-    is a part once it has ``confirm`` boxes. A part that was lost is found again by a track that begins up to
+    ``line`` is where parts are counted, as a share of their way through the frame; tried on validation. A track is a
+    part once it has ``confirm`` boxes. A part that was lost is found again by a track that begins up to
     ``refind_frames`` later where the part would be. ``direction`` null: as the true tracks go.
     """
 
@@ -106,6 +158,8 @@ class Parts(Section):
 
     data: Data
     audit: Audit
+    frames: Frames
+    train: Train
     track: Track
     count: Line
     video: Video

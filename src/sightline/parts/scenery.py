@@ -21,7 +21,7 @@ BAY = (360, 640)
 """Widths of a stretch of wall between two columns in px."""
 NEARER, FRONT = 1.35, 1.6
 """What stands between wall and parts, and in front of the parts, pans so much faster than the wall."""
-CRANE = (110.0, 170.0)
+CRANE = (150.0, 220.0)
 """A crane carries its bars past the camera by so many px/s."""
 FIELD = 24
 """The light on the scene is given at so many by so many places."""
@@ -145,7 +145,7 @@ class Scenery:
         rng = np.random.default_rng((*self.seed, 9, number))
         x, y = rng.integers(0, NOISE_TILES, 2).tolist()
         noise = self.noise[y : y + self.size, x : x + self.size]
-        coded = cv2.sqrt(np.clip(picture, 0, 1))
+        coded = cv2.sqrt(picture)
         return np.asarray(cv2.convertScaleAbs(cv2.scaleAdd(coded, 255.0, noise)))
 
     def _pan(self, time: float) -> tuple[float, float]:

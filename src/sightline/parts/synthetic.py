@@ -32,7 +32,7 @@ EXPOSURE, STEPS = (0.1, 0.3), 5
 LEAST_INSIDE, LEAST_SEEN = 22, 0.25
 """Annotated are parts with so many px of their height and width inside the frame (or half of them, if that is less),
 of which such a share is not hidden."""
-HIDE_EVERY = 11
+HIDE_EVERY = 24
 """One part in so many passes behind a bar."""
 CRF = 20
 

@@ -45,13 +45,18 @@ class Association:
 
 
 class Tracked(NamedTuple):
-    """A detection that belongs to a track: the track's number, from 1, and the detection's row.
+    """A detection that belongs to a track.
 
-    ``confirmed`` is the library's own verdict on the track, by ``Association.confirm``.
+    Attributes:
+        track: its number, from 1.
+        row: the detection's.
+        box_xyxy: float64 (4,) px, where the filter sees the object now: between the detection and its prediction.
+        confirmed: the library's own verdict on the track, by ``Association.confirm``.
     """
 
     track: int
     row: int
+    box_xyxy: NDArray[np.float64]
     confirmed: bool
 
 
@@ -86,8 +91,28 @@ class Tracker:
             if tracklet.time_since_update == 0:
                 seen = tracklet.state_estimator
                 seen.number = seen.number or next(self._numbers)
-                found.append(Tracked(seen.number, rows[seen.observed.tobytes()], tracklet.tracker_id != -1))
+                row = rows[seen.observed.tobytes()]
+                found.append(Tracked(seen.number, row, seen.state_to_bbox().copy(), tracklet.tracker_id != -1))
         return sorted(found, key=lambda tracked: tracked.row)
+
+
+def fill_gaps(
+    frames: NDArray[np.int64], boxes_xyxy: NDArray[np.float64], longest: int
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Put boxes on the straight way between those of one track where at most ``longest`` frames in a row have none.
+
+    Args:
+        frames: (n,) ascending.
+        boxes_xyxy: (n, 4).
+        longest: gap in frames that is filled.
+
+    Returns:
+        The same with what was put in.
+    """
+    gaps = np.diff(frames) - 1
+    within = [np.arange(frame + 1, frame + 1 + gap) for frame, gap in zip(frames, gaps, strict=False) if gap <= longest]
+    every = np.sort(np.concatenate([frames, *within])) if within else frames
+    return every, np.stack([np.interp(every, frames, column) for column in boxes_xyxy.T], axis=1)
 
 
 def _thresholds(association: Association) -> dict[str, Any]:

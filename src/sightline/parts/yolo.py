@@ -1,0 +1,162 @@
+"""All that comes from ultralytics, which is under the AGPL: only what trains imports this module.
+
+Of ultralytics we use the networks, the loss and the checkpoints, not its trainer: so no callback of it (DVC, MLflow and
+others) runs and no file of it appears. Importing it asks nothing of the network and leaves nothing behind; left alone
+it looks for a connection, installs what it misses and keeps settings in the home folder.
+"""
+
+import os
+import re
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+import yaml
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from sightline.core.errors import InputError
+
+_environment, _save = dict(os.environ), torch.save
+with tempfile.TemporaryDirectory() as _home:
+    os.environ |= {
+        "YOLO_CONFIG_DIR": _home,
+        "YOLO_OFFLINE": "true",
+        "YOLO_AUTOINSTALL": "false",
+        "YOLO_VERBOSE": "false",
+        # Checkpoints give weights and run no code.
+        "ULTRALYTICS_SAFE_LOAD": "true",
+    }
+    import ultralytics
+    from ultralytics.nn.tasks import DetectionModel, torch_safe_load
+    from ultralytics.utils import SETTINGS
+    from ultralytics.utils.loss import v8DetectionLoss
+
+    SETTINGS.update({name: False for name, value in SETTINGS.items() if value is True})  # type: ignore[no-untyped-call]
+# What it changed for the whole process: threads of child processes, and a writer of checkpoints that tries thrice.
+for _name in ("OMP_NUM_THREADS", "NUMEXPR_MAX_THREADS"):
+    if _name not in _environment:
+        os.environ.pop(_name, None)
+torch.save = _save
+
+
+def read_architecture(name: str) -> dict[str, Any]:
+    """A network's description in ultralytics' language: ``detector`` is ours, ``yolo11n`` and the like are theirs.
+
+    Raises:
+        InputError: there is no such network, or it is none that detects.
+    """
+    if name == "detector":
+        return dict(yaml.safe_load(Path(__file__).with_name("detector.yaml").read_text(encoding="utf-8")))
+    found = re.fullmatch(r"([a-z]+\d+)([nslmx]?)([\w-]*)", name)
+    models = Path(ultralytics.__file__).parent / "cfg" / "models"
+    path = next(models.rglob(f"{found[1]}{found[3]}.yaml"), None) if found else None
+    if not found or not path:
+        raise InputError(f"parts.train.architecture: there is no network '{name}': try 'detector' or 'yolo11n'")
+    description = yaml.safe_load(path.read_text(encoding="utf-8"))
+    if description["head"][-1][2] != "Detect":
+        raise InputError(f"parts.train.architecture: '{name}' ends in {description['head'][-1][2]}, not in Detect")
+    # One loss fits all of them as long as overlapping boxes are suppressed afterwards.
+    return dict(description) | {"scale": found[2], "end2end": False}
+
+
+def build(architecture: Mapping[str, Any], classes: int) -> nn.Module:
+    """The network for that many classes, its weights drawn from torch's global generator.
+
+    It takes float RGB from 0 to 1 (B, 3, S, S), S a multiple of its largest stride; what it gives is for
+    :func:`detection_loss` and :class:`Decoded`.
+    """
+    network: nn.Module = DetectionModel(dict(architecture), nc=classes, verbose=False)  # type: ignore[no-untyped-call]
+    return network
+
+
+class DetectionLoss:
+    """The loss of YOLOv8: each object teaches the ten points that fit it best, for their score, box and box sides.
+
+    Task alignment: Feng et al., "TOOD", ICCV 2021; complete IoU: Zheng et al., AAAI 2020; distributions of the sides:
+    Li et al., "Generalized Focal Loss", NeurIPS 2020. ``gains`` weigh box, class and sides.
+    """
+
+    names = ("box_loss", "class_loss", "side_loss")
+
+    def __init__(self, network: nn.Module, gains: tuple[float, float, float]) -> None:
+        arguments: Any = SimpleNamespace(**dict(zip(("box", "cls", "dfl"), gains, strict=True)))
+        network.args = arguments
+        self.criterion = v8DetectionLoss(network)
+
+    def __call__(self, outputs: dict[str, Any], rows: Tensor, labels: Tensor, boxes: Tensor) -> Tensor:
+        """The three losses (3,), a mean over the batch, of what a network in train mode gave.
+
+        Args:
+            outputs: of a batch of B.
+            rows: int64 (N,), the picture in the batch that each object is in.
+            labels: int64 (N,).
+            boxes: float32 (N, 4): centre x, y, width, height as shares of the square.
+        """
+        outputs = {name: value if name == "feats" else value.float() for name, value in outputs.items()}
+        batch = {"batch_idx": rows.float(), "cls": labels.float(), "bboxes": boxes}
+        total: Tensor = self.criterion(outputs, batch)[0] / len(outputs["scores"])
+        return total
+
+
+class Decoded(nn.Module):
+    """What is deployed: from uint8 RGB (B, S, S, 3) to boxes (B, N, 4), xyxy in px of the square, and scores (B, N, K).
+
+    Nothing is suppressed yet: N is the number of points of all levels.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+        layers: Any = network.model
+        head = layers[-1]
+        # Its points are computed in the graph, so that the batch can have any size.
+        head.dynamic, head.xyxy, head.export = True, True, True
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Boxes and scores."""
+        found = self.network(as_input(images)).float().transpose(1, 2)
+        return found[..., :4], found[..., 4:]
+
+
+def as_input(images: Tensor) -> Tensor:
+    """Uint8 RGB (B, S, S, 3) as a network of ultralytics takes it: float from 0 to 1, (B, 3, S, S)."""
+    return images.permute(0, 3, 1, 2).float() / 255
+
+
+def load_pretrained(network: nn.Module, path: Path) -> int:
+    """Put the weights of a file into ``network`` wherever name and shape agree; returns how many tensors do.
+
+    A head for other classes keeps its random weights.
+
+    Args:
+        network: what :func:`build` gave.
+        path: a checkpoint of ultralytics (``.pt``) or ``model.safetensors`` as ``parts-train`` leaves it.
+
+    Raises:
+        InputError: the file is missing or no such weights, or none of them fits.
+    """
+    where = f"parts.train.weights: {path}"
+    if not path.is_file():
+        raise InputError(f"{where}: there is no such file")
+    try:
+        given = load_file(path) if path.suffix == ".safetensors" else _checkpoint_weights(path)
+    except (OSError, SafetensorError, RuntimeError, TypeError, KeyError, AttributeError) as error:
+        raise InputError(f"{where} holds no weights of ultralytics: {' '.join(str(error).split())}") from None
+    own = network.state_dict()
+    fitting = {name: value for name, value in given.items() if name in own and own[name].shape == value.shape}
+    if not fitting:
+        raise InputError(f"{where}: no tensor of it fits this architecture")
+    network.load_state_dict(fitting, strict=False)
+    return len(fitting)
+
+
+def _checkpoint_weights(path: Path) -> dict[str, Tensor]:
+    # A file that exists is not looked for elsewhere.
+    checkpoint, _ = torch_safe_load(str(path))  # type: ignore[no-untyped-call]
+    model = checkpoint.get("ema") or checkpoint["model"]
+    return {name: value.float() for name, value in model.state_dict().items()}
