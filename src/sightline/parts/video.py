@@ -49,11 +49,12 @@ class Frames:
 
 
 @contextmanager
-def open_frames(source: Path | int, threads: int = 0) -> Iterator[Frames]:
+def open_frames(source: Path | int, threads: int = 1) -> Iterator[Frames]:
     """Open a video file, a folder of pictures (in the order of their names, numbers by value) or a camera (its index).
 
-    A video is decoded from its start to its end by ``threads`` threads, 0 for one a core; no frame is skipped, repeated
-    or moved for the sake of its time, and pictures are turned upright. A camera gives frames until it stops.
+    A video is decoded from its start to its end: no frame is skipped, repeated or moved for the sake of its time, and
+    pictures are turned upright. A camera gives frames until it stops. More than one of ``threads`` decode large frames
+    faster, but cost the last few frames of a video that is broken just there.
 
     Raises:
         InputError: there is no such file or camera, nothing in it is a video or a picture, no frame decodes, a picture
@@ -165,22 +166,26 @@ def _open_video(path: Path, stack: ExitStack) -> tuple[InputContainer, VideoStre
 
 def _decoded(container: InputContainer, stream: VideoStream, shown: str) -> Iterator[Pixels]:
     lost = 0
-    packets = container.demux(stream)
-    while True:
+    for packet in _packets(container, stream):
         try:
-            packet = next(packets, None)
-            frames = packet.decode() if packet is not None else []
+            frames = stream.decode(packet)
         except av.FFmpegError:
-            # A packet that arrived broken: like other players, go on with the next one.
+            # Like other players, go on with the next one.
             lost += 1
             continue
-        if packet is None:
-            break
         for frame in frames:
             rgb = np.asarray(frame.to_ndarray(format="rgb24", threads=1), dtype=np.uint8)
             yield np.ascontiguousarray(np.rot90(rgb, frame.rotation // 90)) if frame.rotation else rgb
     if lost:
         say(f"warning: {shown}: {lost} packets could not be decoded; frames are counted without them")
+
+
+def _packets(container: InputContainer, stream: VideoStream) -> Iterator["av.Packet[VideoStream] | None"]:
+    try:
+        yield from container.demux(stream)
+    except av.FFmpegError:
+        # The file ends too early: None makes the decoder give what it still holds.
+        yield None
 
 
 def _pictures(folder: Path, files: tuple[str, ...]) -> Iterator[Pixels]:

@@ -48,7 +48,7 @@ def watch(source: Path, images: pd.DataFrame, boxes: pd.DataFrame, max_shift: in
     listed = dict(zip(images["file"], images["frame"], strict=True))
     boxed = set(boxes["frame"])
     frames, files, unlisted, digests = [], [], [], {}
-    with open_frames(source, threads=1) as opened:
+    with open_frames(source) as opened:
         meter = OffsetMeter(boxes, opened.width, opened.height, max_shift)
         for number, rgb in enumerate(opened, start=1):
             count()
