@@ -19,8 +19,8 @@ from sightline.core.files import replacing_folder, write_json
 from sightline.core.parallel import map_ordered
 from sightline.core.progress import progress
 from sightline.core.rendering import Mask
-from sightline.parts.falling import FRAME, Fall, plan_falls
-from sightline.parts.hardware import Sprite, render, window
+from sightline.parts.falling import Fall, plan_falls
+from sightline.parts.hardware import FRAME, Sprite, render, window
 from sightline.parts.params import Synthetic
 from sightline.parts.scenery import Hidden, Scenery, make_scenery, put
 from sightline.parts.video import VideoWriter
