@@ -47,6 +47,9 @@ class Audit(Section):
     max_shift: Annotated[int, Field(ge=1, le=30)]
 
 
+Side = Annotated[int, Field(ge=64, multiple_of=32)]
+
+
 class Frames(Section):
     """Which frames the detector learns from, and how it sees them.
 
@@ -54,7 +57,7 @@ class Frames(Section):
     and of those without objects the share ``empty``, evenly spread.
     """
 
-    size: Annotated[int, Field(ge=64, multiple_of=32)]
+    size: Side
     every: Count
     empty: Share
 
@@ -80,13 +83,15 @@ class Train(Section):
 
     ``architecture`` is ``detector`` (ours) or one of ultralytics', such as ``yolo11n``; ``weights`` a file to start
     from (.pt or .safetensors), or no such file to start from scratch. ``gains`` weigh the losses for boxes, classes and
-    the distributions of box sides. ``val_frames`` are looked at after each epoch, for the learning curve.
+    the distributions of box sides. ``val_frames`` are looked at after each epoch, for the learning curve. The epochs are
+    shared out among the ``sides`` of the training views in px, in their order: small ones teach as much in less time.
     """
 
     architecture: str
     weights: Path
     seed: int = Field(ge=0)
     epochs: Count
+    sides: Annotated[tuple[Side, ...], Field(min_length=1)]
     batch_size: Count
     lr: float = Field(gt=0)
     weight_decay: float = Field(ge=0)

@@ -234,11 +234,12 @@ class _Course:
         return map_ordered(lambda rows: self._batch(epoch, rows), parts, min(self.workers, 1))
 
     def _batch(self, epoch: int, rows: NDArray[np.int64]) -> _Batch:
+        side = self.settings.sides[epoch * len(self.settings.sides) // self.settings.epochs]
         images, places, labels, boxes = [], [], [], []
         for place, row in enumerate(rows.tolist()):
             own_labels, own_boxes = self.lessons.objects(row)
             key = (self.settings.seed, epoch, row)
-            view, moved, stays = draw_view(self.lessons.pack.images[row], own_boxes, key, self.settings.views)
+            view, moved, stays = draw_view(self.lessons.pack.images[row], own_boxes, key, self.settings.views, side)
             images.append(view)
             places.append(np.full(len(moved), place))
             labels.append(own_labels[stays])

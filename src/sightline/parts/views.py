@@ -17,7 +17,7 @@ from sightline.parts.params import Views
 
 
 def draw_view(
-    image: Pixels, boxes: NDArray[np.float32], key: Sequence[int], settings: Views
+    image: Pixels, boxes: NDArray[np.float32], key: Sequence[int], settings: Views, side: int
 ) -> tuple[Pixels, NDArray[np.float32], NDArray[np.bool_]]:
     """Draw one view.
 
@@ -26,22 +26,23 @@ def draw_view(
         boxes: float32 (N, 4): centre x, y, width, height as shares of the square.
         key: non-negative numbers that belong to this sample and epoch alone.
         settings: how strong each change is.
+        side: of the view in px.
 
     Returns:
         The view, the boxes (M, 4) clipped to it, and which of the N they are: an object of which less than a third is
         left in view is no longer one to be found.
     """
     rng = np.random.default_rng(tuple(key))
-    size = image.shape[0]
+    scale = side / image.shape[0]
     zoom = np.exp(rng.uniform(-1, 1) * np.log1p(settings.scale))
     shift = rng.uniform(-settings.shift, settings.shift, 2)
     mirror = np.where(rng.random(2) < (settings.flip, settings.flip_vertical), -1.0, 1.0)
     # From shares of the square to shares of the view, about the centre.
     factor, offset = mirror * zoom, 0.5 - 0.5 * mirror * zoom + shift
     # Pixel centres lie half a pixel inside.
-    places = offset * size + 0.5 * factor - 0.5
-    matrix = np.array([[factor[0], 0, places[0]], [0, factor[1], places[1]]])
-    view = cv2.warpAffine(np.asarray(image), matrix, (size, size), flags=cv2.INTER_LINEAR, borderValue=(GREY,) * 3)
+    places = offset * side + 0.5 * factor * scale - 0.5
+    matrix = np.array([[factor[0] * scale, 0, places[0]], [0, factor[1] * scale, places[1]]])
+    view = cv2.warpAffine(np.asarray(image), matrix, (side, side), flags=cv2.INTER_LINEAR, borderValue=(GREY,) * 3)
 
     centres, halves = boxes[:, :2] * factor + offset, boxes[:, 2:] * zoom / 2
     corners = np.concatenate([centres - halves, centres + halves], axis=1)

@@ -28,8 +28,6 @@ with tempfile.TemporaryDirectory() as _home:
         "YOLO_OFFLINE": "true",
         "YOLO_AUTOINSTALL": "false",
         "YOLO_VERBOSE": "false",
-        # Checkpoints give weights and run no code.
-        "ULTRALYTICS_SAFE_LOAD": "true",
     }
     import ultralytics
     from ultralytics.nn.tasks import DetectionModel, torch_safe_load
@@ -156,7 +154,7 @@ def load_pretrained(network: nn.Module, path: Path) -> int:
 
 
 def _checkpoint_weights(path: Path) -> dict[str, Tensor]:
-    # A file that exists is not looked for elsewhere.
-    checkpoint, _ = torch_safe_load(str(path))  # type: ignore[no-untyped-call]
+    # Only networks that ultralytics knows are rebuilt; nothing in the file can run.
+    checkpoint, _ = torch_safe_load(str(path), safe_only=True)  # type: ignore[no-untyped-call]
     model = checkpoint.get("ema") or checkpoint["model"]
     return {name: value.float() for name, value in model.state_dict().items()}

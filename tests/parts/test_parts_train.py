@@ -1,0 +1,175 @@
+"""parts-train on made-up frames: it learns, the same run gives the same bytes, cut off or not, and what it leaves works."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from safetensors.numpy import load_file
+
+from sightline.core.errors import InputError
+from sightline.core.files import write_json
+from sightline.core.packs import write_pack
+from sightline.parts import train as stage
+from sightline.parts.detector import Detector
+from sightline.parts.params import Train
+from sightline.parts.scoring import average_precision
+from sightline.parts.train import open_lessons, train
+from sightline.params import Compute
+
+COMPUTE = Compute(threads=1, accelerator="cpu", precision="32-true")
+SIZE = 64
+SETTINGS = {
+    "architecture": "detector",
+    "weights": "data/none",
+    "seed": 3,
+    "epochs": 2,
+    "sides": [64],
+    "batch_size": 8,
+    "lr": 0.005,
+    "weight_decay": 0.02,
+    "warmup_epochs": 0.5,
+    "ema_decay": 0.9,
+    "gains": [7.5, 0.5, 1.5],
+    "val_frames": 8,
+    "views": {
+        "scale": 0.1,
+        "shift": 0.1,
+        "flip": 0.5,
+        "flip_vertical": 0.5,
+        "brightness": 0.1,
+        "contrast": 0.1,
+        "saturation": 0.1,
+    },
+}
+
+
+@pytest.fixture(autouse=True)
+def leave_torch_as_it_was() -> Iterator[None]:
+    threads, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    yield
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(deterministic)
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Checkpoints go to the working folder."""
+    monkeypatch.chdir(tmp_path)
+
+
+def write_frames(folder: Path, train_frames: int = 24, val_frames: int = 10) -> Path:
+    """Frames with red bolts that are wide and green nuts that are square, some without any."""
+    rng = np.random.default_rng(0)
+    images, rows, objects = [], [], []
+    for number in range(train_frames + val_frames):
+        image = rng.normal(70, 6, (SIZE, SIZE, 3)).clip(0, 255).astype(np.uint8)
+        for place in range(number % 3):
+            label = int(rng.random() < 0.4)
+            width, height = (14, 14) if label else (24, 12)
+            left, top = rng.integers(2, SIZE - width - 2), 2 + 32 * place + rng.integers(0, 14)
+            image[top : top + height, left : left + width, label] = 220
+            box = np.array([left + width / 2, top + height / 2, width, height]) / SIZE
+            objects.append((number, ("bolt", "nut")[label], *box))
+        images.append(image)
+        rows.append({"split": "train" if number < train_frames else "val", "clip": "made", "frame": number + 1})
+    write_pack(folder, SIZE, [(np.stack(images), rows)])
+    pd.DataFrame(objects, columns=["row", "label", "cx", "cy", "w", "h"]).to_csv(folder / "labels.csv", index=False)
+    write_json(folder / "classes.json", ["bolt", "nut"])
+    return folder
+
+
+def run(frames: Path, out: Path, weights: Path = Path("data/none"), workers: int = 0, **changes: object) -> Path:
+    train(frames, weights, Train.model_validate(SETTINGS | changes), COMPUTE, workers, out, out.with_suffix(".csv"))
+    return out
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()} | {
+        "history": folder.with_suffix(".csv").read_bytes()
+    }
+
+
+def test_it_learns_to_find_them(tmp_path: Path) -> None:
+    frames = write_frames(tmp_path / "frames", train_frames=64)
+    out = run(frames, tmp_path / "out", epochs=20)
+    lessons = open_lessons(frames)
+    val = lessons.pack.rows("val")
+    detector = Detector(out, threads=1)
+    precision = average_precision(lessons.truth(val), detector(np.asarray(lessons.pack.images[val])), 2)
+    assert precision[:, 0].mean() > 0.9
+    history = pd.read_csv(tmp_path / "out.csv")
+    assert history["epoch"].tolist() == list(range(1, 21))
+    assert history["box_loss"].iloc[-1] < history["box_loss"].iloc[0]
+    config = json.loads((out / "config.json").read_text())
+    assert config["classes"] == ["bolt", "nut"]
+    assert config["score"]["chosen_on"] == config["overlap"]["chosen_on"]
+    assert 0 < config["score"]["value"] < 1
+    assert config["overlap"]["val_map50"] > 0.9
+
+
+def test_the_same_run_gives_the_same_bytes_cut_off_or_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    frames = write_frames(tmp_path / "frames")
+    whole = content(run(frames, tmp_path / "whole", epochs=3))
+    again = content(run(frames, tmp_path / "again", epochs=3, workers=2))
+    assert whole == again
+
+    def stop_after_two(path: Path, table: pd.DataFrame) -> None:
+        if len(table) == 3:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(stage, "write_csv", stop_after_two)
+        run(frames, tmp_path / "resumed", epochs=3)
+    assert not (tmp_path / "resumed").exists()
+    assert len(list(tmp_path.glob(".cache/checkpoints/*/last.pt"))) == 1
+    stepped: list[int] = []
+    with monkeypatch.context() as patched:
+        step = stage._Course._step
+        patched.setattr(
+            stage._Course, "_step", lambda self, batch, at, n: stepped.append(at) or step(self, batch, at, n)
+        )
+        resumed = content(run(frames, tmp_path / "resumed", epochs=3))
+    # Three steps an epoch: only those of the last one.
+    assert stepped == [6, 7, 8]
+    assert resumed == whole
+    assert not list(tmp_path.glob(".cache/checkpoints/*"))
+
+
+def test_given_weights_are_where_it_starts(tmp_path: Path) -> None:
+    frames = write_frames(tmp_path / "frames")
+    first = run(frames, tmp_path / "first", epochs=1)
+    second = run(frames, tmp_path / "second", first / "model.safetensors", epochs=1, lr=1e-12, ema_decay=0.0)
+    before, after = (load_file(folder / "model.safetensors") for folder in (first, second))
+    weights = [name for name in before if name.endswith("weight")]
+    assert all(np.allclose(before[name], after[name], atol=1e-6) for name in weights)
+
+
+def test_views_of_other_sides_train_the_same_network(tmp_path: Path) -> None:
+    out = run(write_frames(tmp_path / "frames"), tmp_path / "out", sides=[64, 96])
+    assert Detector(out, threads=1).size == SIZE
+
+
+def test_missing_weights_are_an_error(tmp_path: Path) -> None:
+    frames = write_frames(tmp_path / "frames", 8, 4)
+    with pytest.raises(InputError, match=r"none\.pt: there is no such file"):
+        run(frames, tmp_path / "out", Path("none.pt"))
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_loss_that_is_no_number_stops_the_run(tmp_path: Path) -> None:
+    frames = write_frames(tmp_path / "frames", 8, 4)
+    with pytest.raises(InputError, match="lower lr"):
+        run(frames, tmp_path / "out", lr=1e18, epochs=4, warmup_epochs=0)
+
+
+def test_frames_that_were_never_packed_are_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="holds no packed images"):
+        open_lessons(tmp_path)
+    frames = write_frames(tmp_path / "frames", 8, 4)
+    (frames / "labels.csv").write_text("row,label,cx,cy,w,h\n0,screw,0.5,0.5,0.1,0.1\n")
+    with pytest.raises(InputError, match="holds no labels"):
+        open_lessons(frames)
