@@ -88,12 +88,37 @@ def test_nothing_is_said_of_pictures_that_are_not_consecutive(fall: Callable[...
     assert "consecutive frames" in offset.reason
 
 
+def test_boxes_of_another_recording_are_told(fall: Callable[..., Any]) -> None:
+    frames, coco = fall()
+    boxes = boxes_of(coco)
+    elsewhere = (boxes["x1"] + 64) % 108
+    offset = measured(frames, boxes.assign(x1=elsewhere, x2=elsewhere + 20))
+    assert offset.shift is None
+    assert offset.unrelated
+
+
+def test_things_that_move_too_slowly_for_a_frame_to_matter_are_not_judged() -> None:
+    rng = np.random.default_rng(0)
+    background, plate = rng.integers(40, 60, (128, 128, 3), np.uint8), rng.integers(90, 255, (40, 40, 3), np.uint8)
+    frames, rows = [], []
+    for number in range(80):
+        frame = background.copy()
+        frame[number : number + 40, 40:80] = plate
+        frames.append(frame)
+        rows.append((number + 1, 40, number, 80, number + 40))
+    offset = measured(frames, pd.DataFrame(rows, columns=["frame", "x1", "y1", "x2", "y2"]))
+    assert offset.shift is None
+    assert "no shift fits clearly better" in offset.reason
+    assert not offset.unrelated
+
+
 def test_nothing_is_said_where_nothing_moves(fall: Callable[..., Any]) -> None:
     frames, coco = fall()
     noise = np.random.default_rng(0).integers(0, 5, (60, *frames[0].shape), dtype=np.uint8)
     offset = measured([frames[0] // 2 + grain for grain in noise], boxes_of(coco))
     assert offset.shift is None
-    assert "no shift fits clearly" in offset.reason
+    assert "where something moves" in offset.reason
+    assert offset.unrelated
 
 
 def test_nothing_is_said_without_boxes(fall: Callable[..., Any]) -> None:

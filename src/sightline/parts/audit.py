@@ -236,12 +236,11 @@ def _check_numbers(pairs: Sequence[tuple[_Truth, Look]], first_image_id: int) ->
                 yield Finding(clip.name, "offset", "error", message, before.last)
         if shift is None and not offset.stretches:
             message = f"whether boxes are some frames off cannot be judged: {offset.reason}"
-            yield Finding(clip.name, "offset", "note", message)
+            yield Finding(clip.name, "offset", "warning" if offset.unrelated else "note", message)
         elif shift:
             way = f"{abs(shift)} frame{'s' * (abs(shift) > 1)} {'later' if shift > 0 else 'earlier'} than they say"
-            yield Finding(
-                clip.name, "offset", "error", f"its boxes belong {way}: {_remedy(clip, shift, needed, first_image_id)}"
-            )
+            message = f"its boxes belong {way}: {_remedy(clip, shift, needed, first_image_id)}"
+            yield Finding(clip.name, "offset", "error", message)
 
 
 def _shift(truth: _Truth, look: Seen) -> int | None:
