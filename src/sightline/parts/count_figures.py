@@ -88,6 +88,12 @@ def judge(clip: Watched) -> pd.DataFrame:
     return table.sort_values("frame", kind="stable", ignore_index=True)
 
 
+def crossed(verdicts: pd.DataFrame) -> "pd.Series[bool]":
+    """The one row of each true part that crossed the line, of what :func:`judge` gives."""
+    is_known = verdicts["cause"].isin([RIGHT, WRONG_CLASS, MISSED])
+    return is_known | ((verdicts["cause"] == CUT) & (verdicts["number"] < 0))
+
+
 def count_figures(verdicts: pd.DataFrame, classes: Sequence[str], seed: int, resamples: int) -> dict[str, Any]:
     """Figures of the count in the form that metrics.json holds, from what :func:`judge` says of one clip or more.
 
@@ -99,7 +105,7 @@ def count_figures(verdicts: pd.DataFrame, classes: Sequence[str], seed: int, res
     ``true`` and ``counted`` of each.
     """
     is_true, is_counted = verdicts["true_track"] >= 0, verdicts["number"] >= 0
-    is_expected = is_true & _is_expected(verdicts)
+    is_expected = crossed(verdicts)
     expected = [is_expected & (verdicts["true_label"] == label) for label in classes]
     counted = [is_counted & (verdicts["label"] == label) for label in classes]
     causes = {cause: int((verdicts["cause"] == cause).sum()) for cause in CAUSES}
@@ -139,12 +145,6 @@ def count_figures(verdicts: pd.DataFrame, classes: Sequence[str], seed: int, res
         "n": n,
     }
     return tree
-
-
-def _is_expected(verdicts: pd.DataFrame) -> "pd.Series[bool]":
-    """The one row of each true part that crossed the line."""
-    is_known = verdicts["cause"].isin([RIGHT, WRONG_CLASS, MISSED])
-    return is_known | ((verdicts["cause"] == CUT) & (verdicts["number"] < 0))
 
 
 def _agreement(clip: Watched) -> tuple[FloatArray, NDArray[np.int64]]:

@@ -97,8 +97,10 @@ def evaluate(raw: Path, audit: Path, tracks: Path, deployed: Path, settings: Eva
     metrics |= _baseline(by_split["test"], results["test"], rules, settings)
     metrics |= {"threshold": rules.threshold, "line": rules.line, "conventions": CONVENTIONS}
     write_json(out / "metrics.json", metrics)
-    write_csv(out / "pr_curve.csv", pd.concat([result.precision_recall for result in results.values()]))
-    write_csv(out / "hota_curve.csv", pd.concat([result.hota for result in results.values()]))
+    for file, curves in (("pr_curve", "precision_recall"), ("hota_curve", "hota")):
+        table = pd.concat([getattr(result, curves) for result in results.values()])
+        # 'set' is what dvc plots tells lines apart by.
+        write_csv(out / f"{file}.csv", table.assign(set=table["split"] + " " + table["label"]))
     verdicts = pd.concat([result.verdicts for result in results.values()])
     write_csv(out / "count_errors.csv", verdicts[verdicts["cause"] != RIGHT] if len(verdicts) else verdicts)
     draw_mistakes(raw, scenes, verdicts, rules.threshold, settings.pictures, errors)
