@@ -17,7 +17,7 @@ from sightline.core.files import read_json, write_csv, write_json
 from sightline.core.intervals import FloatArray, Statistics, bootstrap, paired_difference
 from sightline.core.progress import say
 from sightline.params import load
-from sightline.parts.count_figures import RIGHT, Watched, count_figures, judge
+from sightline.parts.count_figures import COLUMNS, RIGHT, Watched, count_figures, judge
 from sightline.parts.counting import true_crossings
 from sightline.parts.detection_figures import (
     at_threshold,
@@ -79,14 +79,7 @@ def evaluate(raw: Path, audit: Path, tracks: Path, deployed: Path, settings: Eva
     Raises:
         InputError: there is no frame of test, or the files are of different runs.
     """
-    config = read_json(deployed / "config.json")
-    rules = Rules(
-        tuple(config["classes"]),
-        float(config["score"]["value"]),
-        float(config["tracking"]["rule"]["line"]),
-        str(config["tracking"]["rule"]["direction"]),
-        Prior(**config["tracking"]["prior"]) if config["tracking"]["prior"] else None,
-    )
+    rules = _read_rules(deployed)
     scenes = read_scenes(audit, tracks, rules.classes)
     by_split = {split: [scene for scene in scenes if scene.split == split] for split in ("test", "val")}
     if not by_split["test"]:
@@ -97,12 +90,10 @@ def evaluate(raw: Path, audit: Path, tracks: Path, deployed: Path, settings: Eva
     metrics |= _baseline(by_split["test"], results["test"], rules, settings)
     metrics |= {"threshold": rules.threshold, "line": rules.line, "conventions": CONVENTIONS}
     write_json(out / "metrics.json", metrics)
-    for file, curves in (("pr_curve", "precision_recall"), ("hota_curve", "hota")):
-        table = pd.concat([getattr(result, curves) for result in results.values()])
-        # 'set' is what dvc plots tells lines apart by.
-        write_csv(out / f"{file}.csv", table.assign(set=table["split"] + " " + table["label"]))
+    write_csv(out / "pr_curve.csv", pd.concat([result.precision_recall for result in results.values()]))
+    write_csv(out / "hota_curve.csv", pd.concat([result.hota for result in results.values()]))
     verdicts = pd.concat([result.verdicts for result in results.values()])
-    write_csv(out / "count_errors.csv", verdicts[verdicts["cause"] != RIGHT] if len(verdicts) else verdicts)
+    write_csv(out / "count_errors.csv", verdicts[verdicts["cause"] != RIGHT])
     draw_mistakes(raw, scenes, verdicts, rules.threshold, settings.pictures, errors)
     said = {name: metrics[name]["value"] for name in ("map50", "map50_95", "hota", "mota", "idf1") if name in metrics}
     say("test: " + ", ".join(f"{name} {value:.3f}" for name, value in said.items()))
@@ -130,6 +121,21 @@ class Result(NamedTuple):
     tracked: Tracked | None
 
 
+def _read_rules(deployed: Path) -> Rules:
+    try:
+        config = read_json(deployed / "config.json")
+        line, prior = config["tracking"]["rule"], config["tracking"]["prior"]
+        return Rules(
+            tuple(config["classes"]),
+            float(config["score"]["value"]),
+            float(line["line"]),
+            line["direction"],
+            Prior(**prior) if prior else None,
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{deployed} does not hold what parts-track leaves: {error}") from None
+
+
 def _measure(scenes: Sequence[Scene], rules: Rules, settings: Evaluate) -> Result:
     """Everything about one split."""
     split, truth = scenes[0].split, pd.concat([scene.truth for scene in scenes])
@@ -142,7 +148,7 @@ def _measure(scenes: Sequence[Scene], rules: Rules, settings: Evaluate) -> Resul
     }
     if reasons := [scene.why_untracked for scene in scenes if scene.why_untracked]:
         tree["absent"] = dict.fromkeys((*TRACKING, "count_error"), "; ".join(reasons))
-        return Result(tree, precision_recall.assign(split=split), pd.DataFrame(), pd.DataFrame(), None)
+        return Result(tree, precision_recall, pd.DataFrame(columns=CURVE), pd.DataFrame(columns=VERDICT), None)
     tracks = pd.concat([scene.tracks for scene in scenes])
     by_class = _track_scores(scenes, tracks, stretches, rules.classes)
     tracked = together(list(by_class.values()))
@@ -156,9 +162,12 @@ def _measure(scenes: Sequence[Scene], rules: Rules, settings: Evaluate) -> Resul
     tree |= _count(verdicts, rules, settings)
     ids = whole.drop_duplicates(["clip", "track"])["label"].value_counts()
     tree["count"]["true_ids"] = {label: int(ids.get(label, 0)) for label in rules.classes}
+    # 'set' is what dvc plots tells lines apart by.
     curves = {"together": tracked, **by_class}
-    hota = pd.concat([hota_curves(of.whole).assign(label=label) for label, of in curves.items()])
-    return Result(tree, precision_recall.assign(split=split), hota.assign(split=split), verdicts, tracked)
+    hota = [
+        hota_curves(of.whole).assign(set=f"{split} {label}", split=split, label=label) for label, of in curves.items()
+    ]
+    return Result(tree, precision_recall, pd.concat(hota), verdicts, tracked)
 
 
 def _stretches(scenes: Sequence[Scene], settings: Evaluate) -> list[Stretch]:
@@ -197,7 +206,9 @@ def _detection(
         for label in rules.classes
         if f"ap50 {label}" in found_figures
     }
-    return tree, precision_recall_table(matched, len(frames))
+    table = precision_recall_table(matched, len(frames))
+    overlaps = table["iou"].map("IoU {:g}".format)
+    return tree, table.assign(set=scenes[0].split + " " + table["label"] + " " + overlaps, split=scenes[0].split)
 
 
 def _track_scores(
@@ -283,3 +294,5 @@ def _intervals(statistics_of: Statistics, stretches: int, settings: Evaluate) ->
 
 TRACKING = ("hota", "deta", "assa", "mota", "idf1", "switches")
 BOX = ["x1", "y1", "x2", "y2"]
+CURVE = ["alpha", "hota", "deta", "assa", "loca", "detre", "detpr", "set", "split", "label"]
+VERDICT = [*COLUMNS, "split"]

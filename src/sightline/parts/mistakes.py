@@ -107,7 +107,7 @@ def draw(image: Pixels, boxes: pd.DataFrame) -> Pixels:
 
 
 def _of_counts(verdicts: pd.DataFrame) -> pd.DataFrame:
-    wrong = verdicts[verdicts["cause"] != RIGHT] if len(verdicts) else verdicts
+    wrong = verdicts[verdicts["cause"] != RIGHT]
     rows = [
         [f"count_{number:03d}.jpg", row["clip"], row["frame"], f"{row['cause']}: {row['label'] or row['true_label']}"]
         for number, row in enumerate(wrong.to_dict("records"), start=1)

@@ -117,6 +117,7 @@ def _frames(source: Path, places: set[int]) -> list[tuple[int, Pixels]]:
 
 def _data(audit: Path, audited: Mapping[str, Any], parts: Parts) -> dict[str, Any]:
     findings = pd.read_csv(audit / "findings.csv", keep_default_na=False)
+    findings = findings.sort_values("severity", key=lambda column: column.map(SEVERITIES.index), kind="stable")
     classes = audited["classes"]
     rows = []
     for name, clip in audited["clips"].items():
@@ -307,7 +308,7 @@ def _settings(parts: Parts) -> dict[str, list[list[str]]]:
 
 
 def _as_text(value: Any) -> str:
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return ", ".join(_as_text(item) for item in value)
     return f"{value:g}" if isinstance(value, int | float) else "–" if value is None else str(value)
 
@@ -316,5 +317,6 @@ TEMPLATE = Path(__file__).with_suffix(".typ")
 BIBLIOGRAPHY = Path(__file__).with_name("references.bib")
 DETECTED = ("map50", "map50_95", "detection_precision", "detection_recall")
 TRACKED = ("hota", "deta", "assa", "mota", "idf1")
-HERO, CERTIFIED, COLUMNS = 4, 32, 8
-SHOWN_FINDINGS, SHOWN_COUNTS, SHOWN_FRAMES = 10, 4, 4
+HERO, CERTIFIED, COLUMNS = 3, 32, 8
+SHOWN_FINDINGS, SHOWN_COUNTS, SHOWN_FRAMES = 10, 6, 3
+SEVERITIES = ("error", "warning", "note")
