@@ -194,7 +194,7 @@ def _tracking(
             {"name": name, "figures": _words(tree, TRACKED), "switches": f"{tree['switches']['value']:g}"}
             for name, tree in rows
         ],
-        "difference": {name: in_words(gain[name]) for name in ("hota", "idf1")},
+        "difference": {name: _signed(in_words(gain[name])) for name in ("hota", "idf1")},
         "stretches": measured["stretches"],
     }
 
@@ -289,7 +289,12 @@ def _errors(errors: Path, figures: Path) -> dict[str, Any]:
 
 
 def _words(tree: Mapping[str, Any], names: Sequence[str]) -> list[dict[str, str] | None]:
-    return [in_words(tree[name]) if name in tree else None for name in names]
+    return [_signed(in_words(tree[name])) if name in tree else None for name in names]
+
+
+def _signed(texts: dict[str, str]) -> dict[str, str]:
+    """With a minus sign for a hyphen."""
+    return {key: text.replace("-", "−") for key, text in texts.items()}
 
 
 def _settings(parts: Parts) -> dict[str, list[list[str]]]:
