@@ -14,6 +14,7 @@ Parts whose files are not there are left out.
 
 import argparse
 import contextlib
+import importlib.util
 import io
 import multiprocessing
 import resource
@@ -21,7 +22,8 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+import types
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -124,14 +126,7 @@ def mot15() -> None:
         f"{'sequence':16} {'published MOTA':>14} {'IDs':>4} | {'ours MOTA':>9} {'IDs':>4} | {'settled':>7} {'IDs':>4}"
     )
     for folder in sorted(path for path in (mot.SHARED / "MOT15").iterdir() if path.is_dir()):
-        truth = mot.scored(mot.read_mot(folder / "gt.txt"))
-        detections = mot.read_mot(folder / "det_frcnn_sort.txt")
-        frames = mot.length_of(folder)
-        # SORT sees a box three times after the one that began the track before it believes in it.
-        online = link(detections, frames, Association("sort", 0.0, 0.0, 0.3, 1, 4), only_confirmed=True)
-        every = link(detections, frames, Association("sort", 0.0, 0.0, 0.3, 1, 1), only_confirmed=False)
-        ours = figures(score(truth, online, frames))
-        ended = figures(score(truth, settled(every, Settling(8, 0.8, 0)), frames))
+        ours, ended = on_mot15(folder)
         mota, switches = published[["MOTA", "IDs"]].reindex([folder.name]).iloc[0]
         print(
             f"{folder.name:16} {mota:9.1f} {switches:4.0f} | {100 * ours['mota']:5.1f} {ours['switches']:4.0f}"
@@ -139,25 +134,47 @@ def mot15() -> None:
         )
 
 
+def on_mot15(folder: Path) -> tuple[dict[str, float], dict[str, float]]:
+    """The figures of our tracker on a sequence of MOT15: as it tracks, and once tracks have ended."""
+    truth = mot.scored(mot.read_mot(folder / "gt.txt"))
+    detections = mot.read_mot(folder / "det_frcnn_sort.txt")
+    frames = mot.length_of(folder)
+    # SORT sees a box three times after the one that began the track before it believes in it.
+    online = link(detections, frames, Association("sort", 0.0, 0.0, 0.3, 1, 4), only_confirmed=True)
+    every = link(detections, frames, Association("sort", 0.0, 0.0, 0.3, 1, 1), only_confirmed=False)
+    ended = settled(every, Settling(8, 0.8, 0))
+    return figures(score(truth, online, frames)), figures(score(truth, ended, frames))
+
+
 def mot17() -> None:
     """Print our tracker with ByteTrack's settings on the second halves of MOT17 beside the row of the original."""
     print("\nMOT17, second halves, YOLOX: MOTA / IDF1 / HOTA / switches")
     print(f"{'sequence':10} {'BYTE as published':>26} {'ours, online':>26} {'ours, settled':>26}")
-    for name, (seen, lost, row) in BYTE.items():
-        folder = mot.SHARED / "MOT17" / name
-        truth, detections = (mot.read_mot(folder / file) for file in ("gt.txt.gz", "det_yolox_x_ablation.txt.gz"))
-        frames = mot.length_of(folder) - seen
-        truth, detections = (later(table, seen) for table in (truth, detections))
-        # "botsort" without camera motion is BYTE; tracks of two boxes are believed in.
-        tracks = link(detections, frames, Association("botsort", 0.6, 0.7, 0.1, lost, 2), only_confirmed=True)
-        width, height = tracks["x2"] - tracks["x1"], tracks["y2"] - tracks["y1"]
-        online = tracks[(width * height > 100) & (width / height <= 1.6)]
-        shown: list[tuple[float, ...]] = [row]
-        for ours in (online, settled(online, Settling(5, 0.0, 20))):
-            found = figures(score(*mot.pedestrians(truth, ours), frames))
-            shown.append((*(100 * found[figure] for figure in ("mota", "idf1", "hota")), found["switches"]))
+    for name, (_, _, row) in BYTE.items():
+        ours = [
+            [*(100 * found[figure] for figure in ("mota", "idf1", "hota")), found["switches"]]
+            for found in on_mot17(name)
+        ]
+        shown: list[Sequence[float]] = [row, *ours]
         cells = (f"{mota:.1f} / {idf1:.1f} / {hota:.1f} / {switches:.0f}" for mota, idf1, hota, switches in shown)
         print(f"{name:10} " + " ".join(f"{cell:>26}" for cell in cells))
+
+
+def on_mot17(name: str) -> tuple[dict[str, float], dict[str, float]]:
+    """The figures of our tracker on the second half of a sequence of MOT17, as for :func:`on_mot15`."""
+    seen, lost, _ = BYTE[name]
+    folder = mot.SHARED / "MOT17" / name
+    truth, detections = (
+        later(mot.read_mot(folder / file), seen) for file in ("gt.txt.gz", "det_yolox_x_ablation.txt.gz")
+    )
+    frames = mot.length_of(folder) - seen
+    # "botsort" without camera motion is BYTE; tracks of two boxes are believed in.
+    tracks = link(detections, frames, Association("botsort", 0.6, 0.7, 0.1, lost, 2), only_confirmed=True)
+    width, height = tracks["x2"] - tracks["x1"], tracks["y2"] - tracks["y1"]
+    online = tracks[(width * height > 100) & (width / height <= 1.6)]
+    ended = settled(online, Settling(5, 0.0, 20))
+    first, second = (figures(score(*mot.pedestrians(truth, ours), frames)) for ours in (online, ended))
+    return first, second
 
 
 class Settling(NamedTuple):
@@ -268,11 +285,20 @@ def batches(frames: Any, size: int) -> Iterator[Pixels]:
 
 
 def theirs(video: Path, tracker: str) -> pd.DataFrame:
-    """The tracks of ultralytics' ``model.track``, on the weights of our detector; nothing is drawn or written."""
+    """The tracks of ultralytics' ``model.track``, on the weights of our detector; nothing is drawn or written.
+
+    It wants the package lap, but has a way around it by SciPy, which is taken where lap is not there.
+    """
     # yolo.py keeps what is imported after it from the network; neither is needed where there are no weights.
     from sightline.parts.yolo import load_pretrained  # isort: skip
     from ultralytics.models import YOLO  # isort: skip
 
+    if importlib.util.find_spec("lap") is None:
+        sys.modules["lap"] = types.ModuleType("lap")
+        sys.modules["lap"].__dict__["__version__"] = "0.5.12"
+        from ultralytics.trackers.utils import matching
+
+        matching.linear_assignment.__defaults__ = (False,)
     config = read_json(DETECTOR / "config.json")
     with tempfile.TemporaryDirectory() as folder:
         description = Path(folder) / "detector.yaml"
@@ -285,7 +311,7 @@ def theirs(video: Path, tracker: str) -> pd.DataFrame:
         str(video),
         stream=True,
         tracker=tracker,
-        imgsz=read_json(DETECTOR / "config.json").get("size", 320),
+        imgsz=Detector(DETECTOR).size,
         conf=0.1,
         iou=config["overlap"]["value"],
         device="cpu",

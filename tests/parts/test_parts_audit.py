@@ -4,9 +4,11 @@ import copy
 import json
 import runpy
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import av
 import cv2
 import numpy as np
 import pandas as pd
@@ -14,8 +16,11 @@ import pytest
 from typer.testing import CliRunner
 
 from sightline.core.errors import InputError
+from sightline.params import load
 from sightline.parts.audit import BOXES, Audit, audit, main
 from sightline.parts.cli import app
+from sightline.parts.params import Parts
+from sightline.parts.synthetic import draw_dataset
 
 ROOT = Path(__file__).parents[2]
 SHARED = ROOT.parent / "shared/data/parts"
@@ -126,6 +131,23 @@ def test_a_recording_that_ends_early_leaves_boxes_unshown(fall: Fall, lay_out: L
     ]
     assert (found.boxes["shown"] == (found.boxes["frame"] <= 50)).all()
     assert found.clips["offset"].tolist() == [0]
+
+
+def test_a_variable_frame_rate_is_said_and_frames_are_counted(fall: Fall, lay_out: Lay) -> None:
+    frames, coco = fall()
+    folder = lay_out("test", frames, coco)
+    with av.open(folder / "images/test/clip.mp4", "w") as out:
+        stream = out.add_stream("libx264", 30)
+        stream.width, stream.height, stream.pix_fmt = 128, 128, "yuv420p"
+        for number, rgb in enumerate(frames):
+            frame = av.VideoFrame.from_ndarray(rgb, "rgb24")
+            frame.pts, frame.time_base = number + 20 * (number > 30), Fraction(1, 30)
+            out.mux(stream.encode(frame))
+        out.mux(stream.encode(None))
+    found = audited(folder)
+    assert found.clips[["frames", "offset"]].to_numpy().tolist() == [[60, 0]]
+    [warning] = messages(found, "warning")
+    assert "frames are 33 to 700 ms apart" in warning
 
 
 def test_pictures_with_gaps_keep_the_numbers_of_their_recording(fall: Fall, lay_out: Lay) -> None:
@@ -359,3 +381,17 @@ def test_the_sample_of_the_challenge_is_laid_out_and_fits(tmp_path: Path) -> Non
         known = np.loadtxt(labels / f"{frame - 1:04d}.txt", ndmin=2)
         centres = own[["x1", "y1"]].to_numpy() / 2 + own[["x2", "y2"]].to_numpy() / 2
         np.testing.assert_allclose(np.sort(640 * known[:, 1:3], axis=0), np.sort(centres, axis=0), atol=0.01)
+
+
+def test_the_drawn_videos_fit_and_a_shift_planted_in_them_is_found(tmp_path: Path) -> None:
+    settings = load("parts", Parts, ROOT / "params.yaml").data.synthetic
+    brief = {"train_seconds": 0.1, "val_seconds": 0.1, "test_seconds": 4, "size": 256, "parts_per_second": 3}
+    draw_dataset(tmp_path, settings.model_copy(update=brief), 2)
+    found = audited(tmp_path)
+    assert messages(found, "error") == []
+    assert found.clips.set_index("clip").loc["test", "offset"] == 0
+    path = tmp_path / "annotations/instances_test.json"
+    drawn = json.loads(path.read_text())
+    for shift in (-1, 1):
+        path.write_text(json.dumps(renumbered(drawn, shift)))
+        assert audited(tmp_path).clips.set_index("clip").loc["test", "offset"] == -shift

@@ -2,7 +2,8 @@
 
 import csv
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -21,8 +22,9 @@ from sightline.parts.counting import Rule
 from sightline.parts.detector import Detections
 from sightline.parts.params import Video
 from sightline.parts.tracker import Association
-from sightline.parts.video import VideoWriter, open_frames
+from sightline.parts.video import Frames, VideoWriter, open_frames
 
+FOOTAGE = Path(__file__).parents[3] / "shared/data/mot/video"
 SIZE, FRAMES = 160, 40
 CLASSES = ("bolt", "nut")
 RECIPE = Recipe(Association("bytetrack", 0.5, 0.5, 0.1, 10), Rule(0.5, "down", 3, 10), None, 0.1, 3)
@@ -178,6 +180,43 @@ def test_a_folder_of_frames_is_counted_like_the_video(tmp_path: Path) -> None:
     assert result.counts == {"bolt": 1, "nut": 1}
 
 
+class Moving:
+    """Stands for a detector: what moves in front of a background that stands still."""
+
+    def __init__(self, least_area: int) -> None:
+        self.background = cv2.createBackgroundSubtractorMOG2(history=120, varThreshold=30)
+        self.least_area = least_area
+
+    def __call__(self, frames: Pixels) -> list[Detections]:
+        return [self._look(frame) for frame in frames]
+
+    def _look(self, frame: Pixels) -> Detections:
+        moves = (self.background.apply(frame) == 255).astype(np.uint8)
+        moves = cv2.morphologyEx(moves, cv2.MORPH_OPEN, np.ones((3, 3)))
+        blobs = cv2.connectedComponentsWithStats(cv2.dilate(moves, np.ones((17, 17))))[2][1:]
+        boxes = [(x, y, x + width, y + height) for x, y, width, height, area in blobs if area >= self.least_area]
+        scores, labels = np.full(len(boxes), 0.9, np.float32), np.zeros(len(boxes), np.int64)
+        return Detections(np.array(boxes, np.float32).reshape(-1, 4), scores, labels)
+
+
+@pytest.mark.skipif(not FOOTAGE.exists(), reason="the shared videos are not here")
+@pytest.mark.parametrize(
+    ("name", "direction", "least_area", "cars"),
+    [
+        ("vehicles.avi", "right", 600, 5),
+        ("car-detection.mp4", "up", 6000, 2),
+        ("car-detection.mp4", "down", 6000, 2),
+    ],
+)
+def test_cars_that_do_not_fall_are_counted_in_real_footage(
+    tmp_path: Path, name: str, direction: str, least_area: int, cars: int
+) -> None:
+    rule = Rule(0.5, direction, 8, 15)  # type: ignore[arg-type]
+    recipe = Recipe(Association("bytetrack", 0.5, 0.5, 0.1, 15), rule, None, 0.1, 3)
+    result = count_video(FOOTAGE / name, Moving(least_area), ("car",), recipe, tmp_path / "out", SETTINGS)
+    assert result.counts == {"car": cars}
+
+
 def test_the_line_can_be_moved(video: Path) -> None:
     recipe = at_line(RECIPE, 0.05)
     result = count_video(video, detector(), CLASSES, recipe, video.parent / "high", SETTINGS)
@@ -223,6 +262,23 @@ def test_a_camera_that_is_not_there_is_said(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="camera 97"):
         count_video(97, detector(), CLASSES, RECIPE, tmp_path / "out", SETTINGS)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_camera_that_is_stopped_leaves_the_count_so_far(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def shots() -> Iterator[Pixels]:
+        yield from (picture(frame) for frame in range(1, 31))
+        raise KeyboardInterrupt
+
+    @contextmanager
+    def camera(source: int) -> Iterator[Frames]:
+        yield Frames(f"camera {source}", SIZE, SIZE, 25.0, None, (), shots())
+
+    monkeypatch.setattr("sightline.parts.count.open_frames", camera)
+    result = count_video(0, detector(), CLASSES, RECIPE, tmp_path / "out", SETTINGS, batch_size=1)
+    assert (result.counts, result.frames) == ({"bolt": 1, "nut": 1}, 30)
+    assert json.loads((tmp_path / "out/counts.json").read_text())["frames"] == 30
+    with open_frames(tmp_path / "out/annotated.mp4") as frames:
+        assert len(list(frames)) == 30
 
 
 def test_a_recipe_is_read_as_it_was_written() -> None:

@@ -16,7 +16,7 @@ import pytest
 from sightline.core.errors import InputError
 from sightline.core.images import Pixels
 from sightline.core.sheets import write_png
-from sightline.parts.video import VideoWriter, open_frames
+from sightline.parts.video import VideoWriter, frame_intervals, open_frames
 
 ROOT = Path(__file__).parents[2]
 SHARED = ROOT.parent / "shared/data/parts"
@@ -75,6 +75,14 @@ def read(source: Path) -> list[Pixels]:
 )
 def test_every_frame_is_read_once_in_order_whatever_its_time(tmp_path: Path, pts: list[int]) -> None:
     assert [number_of(rgb) for rgb in read(encode(tmp_path / "in.mp4", pts))] == list(range(10))
+
+
+def test_uneven_timestamps_are_told_without_decoding(tmp_path: Path) -> None:
+    even = encode(tmp_path / "even.mp4", [3000 * number for number in range(10)])
+    assert frame_intervals(even) == pytest.approx((1 / 30, 1 / 30), abs=1e-3)
+    uneven = encode(tmp_path / "uneven.mp4", [0, 90000, 93000, 96000])
+    assert frame_intervals(uneven) == pytest.approx((1 / 30, 1), abs=1e-3)
+    assert frame_intervals(encode(tmp_path / "one.mp4", [0])) == (0, 0)
 
 
 @needs_shared

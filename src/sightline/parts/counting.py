@@ -5,8 +5,8 @@ as another track. A :class:`Part` is what one or more tracks are the boxes of. I
 
 - confirmed once it has enough boxes and has moved the way parts move: short and standing tracks never count;
 - the same part as one that was lost shortly before, where that would be by now;
-- counted when it crosses the line, or, first seen below it, if by the way that parts move it must have crossed while
-  the video ran; what was below the line from the start is not counted;
+- counted when it crosses the line, or, first seen below it, if by the way that parts move (where that is known) it must
+  have crossed while the video ran; what was below the line from the start is not counted;
 - of the class that its boxes vote for, weighted by score, so that the count may be mended until the part is gone.
 """
 
@@ -257,16 +257,12 @@ class Counter:
         if part.first.place < line:
             self._enter(part, part.last.frame, "crossed")
             return
-        since = self._frames_since(line, part)
-        if since is not None and (entered := part.first.frame - since) >= FIRST_FRAME + since * BACKWARD_ERROR:
-            self._enter(part, max(round(entered), 1), "crossed unseen")
-
-    def _frames_since(self, line: float, part: Part) -> float | None:
-        """Frames from the line to a part's first box, by the way that parts move or that it moved."""
+        # Without a prior nothing says how a part moves but its own boxes, which may be anything's.
         if self.prior is not None:
-            return self.prior.frames_between(line, part.first.place) / self._pace(part)
-        elapsed, travelled = part.last.frame - part.first.frame, part.last.place - part.first.place
-        return (part.first.place - line) * elapsed / travelled if travelled > 0 else None
+            since = self.prior.frames_between(line, part.first.place) / self._pace(part)
+            entered = part.first.frame - since
+            if entered >= FIRST_FRAME + since * BACKWARD_ERROR:
+                self._enter(part, round(entered), "crossed unseen")
 
     def _enter(self, part: Part, frame: int, how: How) -> None:
         self.counted += 1

@@ -10,7 +10,7 @@ from collections.abc import Generator, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import chain
+from itertools import chain, pairwise
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -88,6 +88,21 @@ def open_frames(source: Path | int, threads: int = 1) -> Iterator[Frames]:
         # Decoding from a container that is closed ends the process without a word.
         stack.enter_context(closing(frames))
         yield Frames(name, width, height, fps, expected, files, frames)
+
+
+def frame_intervals(path: Path) -> tuple[float, float]:
+    """The shortest and the longest time between two frames of a video in seconds, as its timestamps say; nothing is
+    decoded. Both are 0 where fewer than two frames have a timestamp.
+
+    Raises:
+        InputError: it is no video.
+    """
+    with ExitStack() as stack:
+        container, stream = _open_video(path, stack)
+        packets = (packet for packet in _packets(container, stream) if packet)
+        times = sorted(packet.pts for packet in packets if packet.pts is not None)
+    steps = [float((second - first) * (stream.time_base or 0)) for first, second in pairwise(times)]
+    return min(steps, default=0.0), max(steps, default=0.0)
 
 
 class VideoWriter:
