@@ -44,11 +44,11 @@ def test_a_part_accelerates_by_0_4_px_a_frame_and_a_frame(falls: list[Fall]) -> 
         assert y[1] - y[0] == pytest.approx(fall.speed(fall.enters)[1] / 30, rel=0.05)
 
 
-def test_it_is_in_view_once_for_31_to_61_frames_and_came_from_above(falls: list[Fall]) -> None:
+def test_it_is_in_view_once_as_long_as_real_parts_are_and_came_from_above(falls: list[Fall]) -> None:
     for fall in falls:
         frames = [n for n in range(-60, 150) if fall.in_view(fall.enters + n / 30)]
         assert frames == list(range(frames[0], frames[-1] + 1))
-        # Boxes are shorter lived than that: the challenge's last 31 to 61 frames.
+        # The box of a part is there for a few frames less: 31 to 61 in the challenge.
         assert 35 <= len(frames) <= 75
         assert fall.centre(fall.enters + frames[0] / 30)[1] < 0
         assert fall.centre(fall.enters + frames[-1] / 30)[1] > FRAME

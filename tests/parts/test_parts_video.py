@@ -79,10 +79,10 @@ def test_every_frame_is_read_once_in_order_whatever_its_time(tmp_path: Path, pts
 
 def test_uneven_timestamps_are_told_without_decoding(tmp_path: Path) -> None:
     even = encode(tmp_path / "even.mp4", [3000 * number for number in range(10)])
-    assert frame_intervals(even) == pytest.approx((1 / 30, 1 / 30), abs=1e-3)
+    assert frame_intervals(even) == pytest.approx([1 / 30] * 9, abs=1e-3)
     uneven = encode(tmp_path / "uneven.mp4", [0, 90000, 93000, 96000])
-    assert frame_intervals(uneven) == pytest.approx((1 / 30, 1), abs=1e-3)
-    assert frame_intervals(encode(tmp_path / "one.mp4", [0])) == (0, 0)
+    assert frame_intervals(uneven) == pytest.approx([1, 1 / 30, 1 / 30], abs=1e-3)
+    assert len(frame_intervals(encode(tmp_path / "one.mp4", [0]))) == 0
 
 
 @needs_shared
@@ -124,13 +124,19 @@ def test_a_video_of_a_turned_phone_is_upright(tmp_path: Path) -> None:
     assert np.abs(rgb.astype(int) - cv2.VideoCapture(str(path)).read()[1][..., ::-1]).max() <= 3
 
 
-def test_what_is_written_comes_back_and_equal_frames_give_equal_bytes(tmp_path: Path) -> None:
-    frames = [numbered(number) for number in range(20)]
-    first, second = (write(tmp_path / name, frames, fps=25) for name in ("a.mp4", "b.mp4"))
-    assert first.read_bytes() == second.read_bytes()
-    with open_frames(first) as opened:
+def test_what_is_written_comes_back(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.mp4", [numbered(number) for number in range(20)], fps=25)
+    with open_frames(path) as opened:
         assert (opened.name, opened.width, opened.height, opened.fps, opened.expected) == ("a", 64, 48, 25, 20)
         assert [number_of(rgb) for rgb in opened] == list(range(20))
+
+
+def test_equal_frames_give_equal_bytes(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    scene = cv2.resize(rng.integers(0, 255, (40, 40, 3), np.uint8), (400, 400), interpolation=cv2.INTER_CUBIC)
+    frames = [scene[2 * number : 2 * number + 160, number : number + 160] for number in range(30)]
+    # With x264's own settings, one in twenty differs.
+    assert len({write(tmp_path / "out.mp4", frames, 160, 160).read_bytes() for _ in range(40)}) == 1
 
 
 def test_browsers_play_what_is_written(tmp_path: Path) -> None:

@@ -205,11 +205,9 @@ def _check_recording(truth: _Truth, look: Look) -> Iterator[Finding]:
     if look.expected not in (None, len(look.frames) + len(look.unlisted)):
         message = f"{look.expected} frames are announced, {len(look.frames)} decode: they are counted as they decode"
         yield Finding(name, "frames", "warning", message)
-    shortest, longest = look.intervals
-    if longest > UNEVEN * shortest:
-        apart = f"{1000 * shortest:.0f} to {1000 * longest:.0f} ms apart"
-        message = f"its timestamps are uneven, frames are {apart}: they are counted, and speeds are in px a frame"
-        yield Finding(name, "times", "warning", message)
+    if look.uneven:
+        message = f"{look.uneven} frames are not {1000 * look.interval:.0f} ms behind the one before"
+        yield Finding(name, "times", "warning", f"{message}: they are counted, not timed")
     for file in look.unlisted:
         yield Finding(name, "listed", "error", f"{truth.clip.annotations} does not list {file}")
     if list(look.frames) != sorted(look.frames):
@@ -293,5 +291,3 @@ def _box_table(truth: _Truth, look: Look) -> pd.DataFrame:
 
 SEVERITIES = ("error", "warning", "note")
 MOST_SHOWN = 3
-# The two lengths of a tick that a clock of whole milliseconds gives are even.
-UNEVEN = 1.5

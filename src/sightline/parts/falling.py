@@ -115,7 +115,7 @@ def _times(rng: np.random.Generator, count: int, seconds: float) -> tuple[NDArra
 
 def _fall(rng: np.random.Generator, part: Part, enters: float, x: float, before: Fall | None) -> Fall:
     near = float(rng.uniform(0.93, 1.07))
-    # What has not yet come into view must still be rising to nowhere, that is, fall from above the frame.
+    # So fast that it comes from above all that is seen, where its parabola has its top.
     reach = near * float(np.hypot(part.length / 2, 0.7 * part.across))
     down = max(float(rng.uniform(*SPEEDS)) * near, 1.05 * float(np.sqrt(2 * GRAVITY * near * reach)))
     if before:

@@ -110,7 +110,8 @@ def _motion(before: Pixels, now: Pixels, after: Pixels) -> NDArray[np.float32]:
     """How much moves where, float32 (H, W); 0 where no more changes than in most of the frame."""
     change = np.minimum(cv2.absdiff(now, before), cv2.absdiff(now, after)).astype(np.float32)
     # A change of light concerns all of the frame, and one thing that shines should not outweigh the others.
-    return np.asarray(np.clip(change - np.median(change), 0, BRIGHT), dtype=np.float32)
+    light = np.median(change[::4, ::4])
+    return np.asarray(np.clip(change - light, 0, BRIGHT), dtype=np.float32)
 
 
 def _contrast(motion: NDArray[np.float32], boxes_xyxy: Boxes) -> NDArray[np.float64]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path, PurePosixPath
 
+import numpy as np
 import pandas as pd
 
 from sightline.parts.offset import Offset, OffsetMeter
@@ -17,16 +18,17 @@ class Seen:
     """A recording: ``frames`` are the numbers of its frames in the order in which they are read.
 
     ``files`` are the pictures' names, '' for each frame of a video; ``unlisted`` are pictures that have no number, as
-    the annotations do not list them. ``fps`` is nominal, ``expected`` what the container announces, ``intervals`` the
-    shortest and the longest time between frames in s (0 for pictures). ``digests`` tell the pictures of frames with
-    boxes apart.
+    the annotations do not list them. ``fps`` is nominal, ``expected`` what the container announces, ``interval`` the
+    time between most frames of a video in s, and ``uneven`` how many come sooner or later. ``digests`` tell the
+    pictures of frames with boxes apart.
     """
 
     width: int
     height: int
     fps: float
     expected: int | None
-    intervals: tuple[float, float]
+    interval: float
+    uneven: int
     frames: tuple[int, ...]
     files: tuple[str, ...]
     unlisted: tuple[str, ...]
@@ -66,12 +68,15 @@ def watch(source: Path, images: pd.DataFrame, boxes: pd.DataFrame, max_shift: in
             if frame in boxed:
                 # Every fourth pixel of every fourth row is enough to tell one frame from another.
                 digests[frame] = hashlib.blake2b(rgb[::4, ::4].tobytes(), digest_size=16).digest()
+    intervals = frame_intervals(source) if source.is_file() else np.empty(0)
+    interval = float(np.median(intervals)) if len(intervals) else 0.0
     return Seen(
         opened.width,
         opened.height,
         opened.fps,
         opened.expected,
-        frame_intervals(source) if source.is_file() else (0.0, 0.0),
+        interval,
+        int((np.abs(intervals - interval) > interval / 2).sum()),
         tuple(frames),
         tuple(files),
         tuple(unlisted),
