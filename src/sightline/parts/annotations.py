@@ -52,7 +52,7 @@ def read_coco(path: Path) -> Coco:
     images = pd.DataFrame(_images(path, content), columns=IMAGES)
     for column in ("image_id", "file_name"):
         if (twice := images[column][images[column].duplicated()]).size:
-            raise InputError(f"{path}: two images have the {column} {twice.iloc[0]!r}")
+            raise InputError(f"{path}: two images have the {column} {twice.iloc[0]}")
     sizes = dict(zip(images["image_id"], images[["height", "width"]].itertuples(index=False, name=None), strict=True))
     rows = []
     for where, entry in _entries(path, content, "annotations"):

@@ -14,6 +14,7 @@ The result is a folder with the truth as all later stages read it:
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -204,6 +205,11 @@ def _check_recording(truth: _Truth, look: Look) -> Iterator[Finding]:
     if look.expected not in (None, len(look.frames) + len(look.unlisted)):
         message = f"{look.expected} frames are announced, {len(look.frames)} decode: they are counted as they decode"
         yield Finding(name, "frames", "warning", message)
+    shortest, longest = look.intervals
+    if longest > UNEVEN * shortest:
+        apart = f"{1000 * shortest:.0f} to {1000 * longest:.0f} ms apart"
+        message = f"its timestamps are uneven, frames are {apart}: they are counted, and speeds are in px a frame"
+        yield Finding(name, "times", "warning", message)
     for file in look.unlisted:
         yield Finding(name, "listed", "error", f"{truth.clip.annotations} does not list {file}")
     if list(look.frames) != sorted(look.frames):
@@ -227,7 +233,7 @@ def _check_numbers(pairs: Sequence[tuple[_Truth, Look]], first_image_id: int) ->
             continue
         clip, offset = truth.clip, look.offset
         shift = shifts[clip]
-        for before, after in zip(offset.stretches, offset.stretches[1:], strict=False):
+        for before, after in pairwise(offset.stretches):
             if before.shift != after.shift:
                 message = (
                     f"between frames {before.last} and {after.first} frames were lost or doubled: before, the boxes fit"
@@ -236,12 +242,11 @@ def _check_numbers(pairs: Sequence[tuple[_Truth, Look]], first_image_id: int) ->
                 yield Finding(clip.name, "offset", "error", message, before.last)
         if shift is None and not offset.stretches:
             message = f"whether boxes are some frames off cannot be judged: {offset.reason}"
-            yield Finding(clip.name, "offset", "note", message)
+            yield Finding(clip.name, "offset", "warning" if offset.unrelated else "note", message)
         elif shift:
             way = f"{abs(shift)} frame{'s' * (abs(shift) > 1)} {'later' if shift > 0 else 'earlier'} than they say"
-            yield Finding(
-                clip.name, "offset", "error", f"its boxes belong {way}: {_remedy(clip, shift, needed, first_image_id)}"
-            )
+            message = f"its boxes belong {way}: {_remedy(clip, shift, needed, first_image_id)}"
+            yield Finding(clip.name, "offset", "error", message)
 
 
 def _shift(truth: _Truth, look: Seen) -> int | None:
@@ -288,3 +293,5 @@ def _box_table(truth: _Truth, look: Look) -> pd.DataFrame:
 
 SEVERITIES = ("error", "warning", "note")
 MOST_SHOWN = 3
+# The two lengths of a tick that a clock of whole milliseconds gives are even.
+UNEVEN = 1.5

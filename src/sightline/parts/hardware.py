@@ -23,6 +23,8 @@ GLOW = 10
 ROUND, SIXSIDED = 18, 36
 """Corners of the painted outlines."""
 GRAIN = 64
+BRIGHTNESS = 1.35
+"""Parts fall nearer to the lamps than what stands behind them."""
 
 
 @dataclass(frozen=True)
@@ -73,15 +75,17 @@ class Sprite(NamedTuple):
 
 
 class _Slices(NamedTuple):
-    """The slices from the farthest to the nearest: place on the axis, radius, eccentricity; all (n,).
+    """The slices from the farthest to the nearest, ``step`` apart: (n,) each, float32.
 
-    ``radius`` is that of a circle; a hexagon (``six``) is what of it lies inside the circle.
+    ``z`` on the axis from the middle, ``radius`` of a circle (a hexagon, ``six``, is what of it lies inside), ``aside``
+    (n, 2) where the circle's centre is, ``taper`` how fast the radius shrinks towards the camera.
     """
 
     z: Array
     radius: Array
     six: Mask
-    shift: Array
+    aside: Array
+    taper: Array
     step: float
 
 
@@ -92,7 +96,7 @@ class _View(NamedTuple):
     how much of it points to the camera; ``spin`` is the angle in rad of the hexagon's first flat.
     """
 
-    along: NDArray[np.float64]
+    along: Array
     sine: float
     toward: float
     spin: float
@@ -174,14 +178,14 @@ def window(
 
 
 def _view(turn: Array) -> _View:
-    axis = turn[:, 2].astype(np.float64)
+    axis = turn[:, 2]
     sine = float(np.hypot(axis[0], axis[1]))
-    along = axis[:2] / sine if sine > 1e-4 else np.array([1.0, 0.0])
+    along: Array = axis[:2] / sine if sine > 1e-4 else np.array([1, 0], np.float32)
     toward = float(axis[2])
     # The part's first axis in the frame of the slices: across the picture's axis, and towards the camera.
-    first = turn[:, 0].astype(np.float64)
+    first = turn[:, 0]
     x = first[1] * along[0] - first[0] * along[1]
-    y = -toward * (first[:2] @ along) + sine * first[2]
+    y = sine * first[2] - toward * (first[:2] @ along)
     return _View(along, sine, toward, float(np.arctan2(y, x)))
 
 
@@ -197,8 +201,14 @@ def _cut(part: Part, view: _View, fine: float) -> _Slices:
     end = np.minimum(z, part.head - z if part.hole else np.inf)
     chamfered = np.minimum(0.5 * part.across + end * np.sqrt(3), 0.5774 * part.across)
     radius = np.where(six, chamfered, radius)
+    step = part.length / (count - 1)
     shift = np.where((z >= part.thread) & ~six, part.depth, 0)
-    return _Slices(z - part.length / 2, radius, six, shift, part.length / (count - 1))
+    winding = 2 * np.pi / part.pitch * z
+    aside = shift[:, None] * np.stack([np.cos(winding), np.sin(winding)], 1)
+    taper = np.clip(-np.diff(radius, append=radius[-1]) / step, -2, 3)
+    layers = (z - part.length / 2, radius, aside, taper)
+    places, radii, centres, tapers = (layer.astype(np.float32) for layer in layers)
+    return _Slices(places, radii, six, centres, tapers, step)
 
 
 def _paint(
@@ -213,7 +223,6 @@ def _paint(
     round_angles = np.arange(ROUND) * (2 * np.pi / ROUND)
     # A polygon inside a circle covers less than the circle.
     round_fit = 1 / np.sqrt(np.sinc(2 / ROUND))
-    turned = 2 * np.pi * slices.z / part.pitch
 
     def project(x: Array, y: Array, z: Array) -> NDArray[np.int32]:
         """Corners (n, m, 2) in 1/16 px of slices at z (n, 1)."""
@@ -225,12 +234,8 @@ def _paint(
     reach = np.minimum(hexagon, slices.radius[:, None])
     sixes = project(reach * np.cos(six_angles), reach * np.sin(six_angles), z)
     reach = slices.radius[:, None] * round_fit
-    shift = slices.shift[:, None]
-    rounds = project(
-        reach * np.cos(round_angles) + shift * np.cos(turned)[:, None],
-        reach * np.sin(round_angles) + shift * np.sin(turned)[:, None],
-        z,
-    )
+    aside_x, aside_y = slices.aside[:, :1], slices.aside[:, 1:]
+    rounds = project(reach * np.cos(round_angles) + aside_x, reach * np.sin(round_angles) + aside_y, z)
     ring = np.full((len(z), 1), part.hole * round_fit)
     holes = project(ring * np.cos(round_angles), ring * np.sin(round_angles), z)
     for number, six in enumerate(slices.six.tolist()):
@@ -245,76 +250,64 @@ def _lit(
     part: Part, slices: _Slices, view: _View, number: NDArray[np.int32], offset: Array, light: Light, fine: float
 ) -> Array:
     """Light (n, 3) from pixels of slices ``number`` that lie at ``offset`` (n, 2), in part px from its middle."""
-    z, radius, six = (layer[number].astype(np.float32) for layer in (slices.z, slices.radius, slices.six))
+    z, radius, six = slices.z[number], slices.radius[number], slices.six[number]
     x = offset[:, 1] * view.along[0] - offset[:, 0] * view.along[1]
-    u = offset @ view.along.astype(np.float32)
+    u = offset @ view.along
     toward = view.toward if abs(view.toward) > 0.02 else 0.02
-    # Where the line of sight meets the slice's own plane, and where it meets the side that faces the camera.
+    ends = 1 if toward > 0 else -1
+    # Where the line of sight meets the plane of the slice, and where it meets the side that faces the camera.
     y = (view.sine * z - u) / toward
-    facing = np.float32(view.spin) + np.arange(6, dtype=np.float32) * np.float32(np.pi / 3)
-    flats = np.stack([np.cos(facing), np.sin(facing)])[:, np.sin(facing) > 0.02]
+    facing = view.spin + np.arange(6) * (np.pi / 3)
+    flats = np.stack([np.cos(facing), np.sin(facing)]).astype(np.float32)[:, np.sin(facing) > 0.02]
     distance = (0.5 * part.across - x[:, None] * flats[0]) / flats[1]
     nearest = distance.argmin(1)
-    winds = 2 * np.pi / part.pitch * z
-    shift = slices.shift[number].astype(np.float32)
-    cosine = np.clip((x - shift * np.cos(winds)) / radius, -1, 1)
+    aside = slices.aside[number]
+    cosine = np.clip((x - aside[:, 0]) / radius, -1, 1)
     sine = np.sqrt(1 - cosine * cosine)
-    wall = np.where(six > 0, distance.min(1), radius * sine + shift * np.sin(winds))
-    cap = (wall - y) * abs(toward) > slices.step * view.sine + 1.3 / fine
+    side = np.where(six, distance.min(1), radius * sine + aside[:, 1])
+    flat = (side - y) * abs(toward) > slices.step * view.sine + 1.3 / fine
 
-    ends = np.sign(view.toward) if view.toward else 1.0
-    nearer = np.minimum(number + 1, len(slices.z) - 1)
-    tapering = np.clip((slices.radius[number] - slices.radius[nearer]) / slices.step, -2, 3)
-    angle = np.arctan2(sine, cosine)
-    winding = 2 * np.pi / part.pitch * shift * np.sin(angle - winds)
-    lean = np.where(cap, 9, np.where(six > 0, 0, tapering * ends - winding))
-    normal = np.stack(
-        [np.where(six > 0, flats[0][nearest], cosine), np.where(six > 0, flats[1][nearest], sine), lean], 1
-    )
-    normal[:, 2] = np.where(cap, 9 * ends, normal[:, 2])
-    groove = 1 - 0.45 * (shift > 0) * (0.5 - 0.5 * np.cos(angle - winds))
-    flat = cap & (six > 0)
+    winding = sine * aside[:, 0] - cosine * aside[:, 1]
+    lean = slices.taper[number] * ends - (2 * np.pi / part.pitch) * winding
+    normal = np.stack([cosine, sine, lean], 1)
+    normal[six] = np.insert(flats.T, 2, 0, axis=1)[nearest[six]]
+    normal[flat] = (0, 0, ends)
+    depth = max(part.depth, 1e-6)
+    hollow = np.where(aside.any(1), 0.22 / depth * (depth - cosine * aside[:, 0] - sine * aside[:, 1]), 0)
+    flat &= six
     away = np.hypot(x, y)
-    rim = flat & (away > 0.47 * part.across)
-    normal[rim] = np.stack([0.5 * x[rim] / away[rim], 0.5 * y[rim] / away[rim], np.full(rim.sum(), 0.87 * ends)], 1)
+    chamfer = flat & (away > 0.47 * part.across)
     if part.hole:
-        edge = flat & (away < 1.12 * part.hole)
-        normal[edge] = np.stack(
-            [-0.6 * x[edge] / away[edge], -0.6 * y[edge] / away[edge], np.full(edge.sum(), 0.8 * ends)], 1
-        )
-        depth = np.abs(slices.z[-1] - z)
+        chamfer |= flat & (away < 1.12 * part.hole)
+    outwards = np.where(away > 0.4 * part.across, 0.55, -0.55) / np.maximum(away, 1e-6)
+    normal[chamfer] += np.stack([x * outwards, y * outwards, np.zeros_like(x)], 1)[chamfer]
+    if part.hole:
+        # Seen through the hole in the nearest slice: its far wall.
         inside = np.hypot(x, (view.sine * slices.z[-1] - u) / toward) < part.hole
-        inner = np.clip(x / part.hole, -1, 1)
-        bored = np.stack([-inner, np.sqrt(1 - inner * inner), 0.7 * np.sin(winds)], 1)
-        normal[inside] = bored[inside]
-        groove = np.where(inside, np.exp(-1.1 * depth / part.hole) * (0.75 + 0.25 * np.cos(winds)), groove)
-    normal /= np.linalg.norm(normal, axis=1, keepdims=True)
-    axes = _axes(view)
-    seen = (normal @ axes).astype(np.float32)
-    turned = -np.float32(view.spin)
-    own = np.stack([x * np.cos(turned) - y * np.sin(turned), x * np.sin(turned) + y * np.cos(turned)])
-    round_about = np.stack([z, (angle + turned) * np.float32(0.3 * part.across)])
-    stain = _stain(part, np.where(flat, own, round_about))
-    return _shade(part, light, seen, groove.astype(np.float32), six > 0, z, stain)
+        across, winds = np.clip(x[inside] / part.hole, -1, 1), 2 * np.pi / part.pitch * z[inside]
+        normal[inside] = np.stack([-across, np.sqrt(1 - across * across), 0.7 * np.sin(winds)], 1)
+        down = np.abs(slices.z[-1] - z[inside]) / part.hole
+        hollow[inside] = 1 - np.exp(-1.1 * down) * (0.75 + 0.25 * np.cos(winds))
+    normal /= np.sqrt(np.einsum("ij,ij->i", normal, normal))[:, None]
+
+    turn_x, turn_y = np.cos(view.spin), np.sin(view.spin)
+    on_face = np.stack([x * turn_x + y * turn_y, y * turn_x - x * turn_y])
+    around = np.stack([z, (np.arccos(cosine) - view.spin) * (0.3 * part.across)])
+    row, column = (np.where(flat, on_face, around) * 2).astype(np.int32) % GRAIN
+    zone = np.where(six, 0, np.where(z + part.length / 2 >= part.thread, 2, 1))
+    lit = _shade(part, light, normal @ _axes(view), zone, part.grain[row, column])
+    return np.asarray(lit * (1 - hollow)[:, None], np.float32)
 
 
 def _axes(view: _View) -> Array:
     """The frame of the slices in the picture's: rows are across, towards the camera, along the axis."""
     across = np.array([-view.along[1], view.along[0], 0])
     front = np.array([*(-view.toward * view.along), view.sine])
-    return np.stack([across, front, [*(view.sine * view.along), view.toward]])
+    return np.stack([across, front, [*(view.sine * view.along), view.toward]]).astype(np.float32)
 
 
-def _stain(part: Part, at: Array) -> Array:
-    """The grain (n,) at places (2, n) on the surface."""
-    row, column = (at * 2).astype(np.int32) % GRAIN
-    return np.asarray(part.grain[row, column])
-
-
-def _shade(part: Part, light: Light, normal: Array, groove: Array, head: Mask, z: Array, stain: Array) -> Array:
+def _shade(part: Part, light: Light, normal: Array, zone: NDArray[np.intp], stain: Array) -> Array:
     """Metal mirrors the surroundings, sharply or not; rust and dirt are matt."""
-    threaded = z + part.length / 2 >= part.thread
-    zone = np.where(head, 0, np.where(threaded, 2, 1))
     colours = np.stack([metal.colour for metal in part.metals])[zone]
     gloss, rust = (np.array([getattr(m, name) for m in part.metals], np.float32)[zone] for name in ("gloss", "rust"))
     rusty = np.clip((rust - 0.5 + 0.28 * stain) * 3, 0, 1)
@@ -324,7 +317,7 @@ def _shade(part: Part, light: Light, normal: Array, groove: Array, head: Mask, z
     mirrored = colours * (rough + gloss[:, None] * (sharp - rough)) * (1 + 0.12 * stain)[:, None]
     matt = RUST * (1 + 0.3 * stain)[:, None] * lambert
     lit = mirrored + rusty[:, None] * (matt - mirrored)
-    return np.asarray(1.35 * lit * groove[:, None], np.float32)
+    return np.asarray(BRIGHTNESS * lit, np.float32)
 
 
 def _metal(rng: np.random.Generator, kinds: Array, rust: tuple[float, float]) -> Metal:
@@ -339,4 +332,4 @@ def _grain(rng: np.random.Generator) -> Array:
 BRIGHT = linear("dfe5ee", "c4cbd6", "d8d7d2")
 WARM = linear("c79a76", "b8835c", "bb9a68", "bd8f7c")
 DARK = linear("6b6a72", "5c5a5e", "75706a")
-RUST = linear("93552f")
+RUST = linear("7d5138")

@@ -13,6 +13,7 @@ than around itself; one that is a frame off has some of both, as things that fal
 
 from collections import deque
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -38,13 +39,15 @@ class Offset:
 
     ``shift`` is None where that cannot be said: ``reason`` says why. ``margin`` is by how much the contrast, from -1 to
     1, of boxes with their surroundings is better than with the next best shift. ``stretches`` are the parts of the clip
-    that could be judged by themselves: where they disagree, frames were lost or doubled in between.
+    that could be judged by themselves: where they disagree, frames were lost or doubled in between. ``unrelated`` says
+    that what moves is not where boxes are at any shift: they may be of another recording.
     """
 
     shift: int | None
     margin: float
     reason: str
     stretches: tuple[Stretch, ...] = ()
+    unrelated: bool = False
 
 
 class OffsetMeter:
@@ -80,18 +83,21 @@ class OffsetMeter:
             short = f"only {len(contrasts)} boxes have {len(self.shifts) + 2} consecutive frames around them"
             return Offset(None, 0.0, short)
         parts = np.array_split(np.arange(len(contrasts)), min(len(contrasts) // MIN_BOXES, MAX_STRETCHES))
-        bests = [(part, *_best(contrasts[part])) for part in parts]
+        bests = [(part, _best(contrasts[part])) for part in parts]
         stretches = tuple(
-            Stretch(int(frames[part[0]]), int(frames[part[-1]]), int(self.shifts[best]))
-            for part, best, margin in bests
-            if margin >= MIN_MARGIN
+            Stretch(int(frames[part[0]]), int(frames[part[-1]]), int(self.shifts[best.column]))
+            for part, best in bests
+            if best.clear
         )
-        best, margin = _best(contrasts)
+        best = _best(contrasts)
         if len({stretch.shift for stretch in stretches}) > 1:
-            return Offset(None, margin, "the shift changes within the clip", stretches)
-        if not stretches and margin < MIN_MARGIN:
-            return Offset(None, margin, "no shift fits clearly better than the others", stretches)
-        return Offset(int(self.shifts[best]), margin, "", stretches)
+            return Offset(None, best.margin, "the shift changes within the clip", stretches)
+        if best.clear:
+            return Offset(int(self.shifts[best.column]), best.margin, "", stretches)
+        if best.contrast < MIN_CONTRAST:
+            reason = f"at no shift up to {self.shifts[-1]} the boxes are where something moves"
+            return Offset(None, best.margin, reason, unrelated=True)
+        return Offset(None, best.margin, "no shift fits clearly better than the others")
 
     def _compare(self, frame: int, motion: NDArray[np.float32]) -> None:
         low, high = np.searchsorted(self._frames, [frame - self.shifts[-1], frame - self.shifts[0] + 1])
@@ -125,14 +131,25 @@ def _sums(integral: NDArray[np.float64], boxes_xyxy: Boxes) -> tuple[NDArray[np.
     return integral[y2, x2] - integral[y1, x2] - integral[y2, x1] + integral[y1, x1], (x2 - x1) * (y2 - y1)
 
 
-def _best(contrasts: NDArray[np.float64]) -> tuple[int, float]:
-    """The column with the highest mean, and how far it leads."""
+class _Best(NamedTuple):
+    """The column with the highest mean contrast, and how far it leads."""
+
+    column: int
+    contrast: float
+    margin: float
+
+    @property
+    def clear(self) -> bool:
+        return self.contrast >= MIN_CONTRAST and self.margin >= MIN_MARGIN
+
+
+def _best(contrasts: NDArray[np.float64]) -> _Best:
     means = contrasts.mean(axis=0)
-    order = np.argsort(means)
-    return int(order[-1]), float(means[order[-1]] - means[order[-2]])
+    *_, second, first = np.argsort(means).tolist()
+    return _Best(first, float(means[first]), float(means[first] - means[second]))
 
 
 SIDE = 320
 BRIGHT = 40
 RING = 0.25
-MIN_BOXES, MAX_STRETCHES, MIN_MARGIN = 30, 10, 0.08
+MIN_BOXES, MAX_STRETCHES, MIN_MARGIN, MIN_CONTRAST = 30, 10, 0.08, 0.2

@@ -1,9 +1,9 @@
 """The embedded data set: drawn videos of bolts and nuts that fall through a workshop, with exact truth.
 
 ``draw_dataset`` writes the layout of the published challenge: ``images/<split>/<split>.mp4`` and
-``annotations/instances_<split>.json``. A box is that of the whole part, also of what another part hides, clipped to the
-frame; the mask (``segmentation``, compressed RLE) is what is seen of it. A part is annotated as long as enough of it
-is in the frame and not hidden; each split has a workshop, a light and parts of its own.
+``annotations/instances_<split>.json``. A box is that of all of the part that is inside the frame, also of what another
+part hides, as in the challenge; the mask (``segmentation``, compressed RLE) is what is seen of it. A part is annotated
+as long as enough of it is in the frame and not hidden; each split has a workshop, a light and parts of its own.
 """
 
 from dataclasses import dataclass
@@ -19,8 +19,8 @@ from sightline.core.files import replacing_folder, write_json
 from sightline.core.parallel import map_ordered
 from sightline.core.progress import progress
 from sightline.core.rendering import Mask
-from sightline.parts.falling import FRAME, Fall, plan_falls
-from sightline.parts.hardware import Sprite, render, window
+from sightline.parts.falling import Fall, plan_falls
+from sightline.parts.hardware import FRAME, Sprite, render, window
 from sightline.parts.params import Synthetic
 from sightline.parts.scenery import Hidden, Scenery, make_scenery, put
 from sightline.parts.video import VideoWriter
@@ -34,7 +34,7 @@ LEAST_INSIDE, LEAST_SEEN = 22, 0.25
 of which such a share is not hidden."""
 HIDE_EVERY = 24
 """One part in so many passes behind a bar."""
-CRF = 20
+CRF = 23
 
 
 Box = tuple[float, float, float, float]
@@ -106,19 +106,16 @@ class Film:
         return sprite._replace(light=light, cover=cover)
 
     def _box(self, sprite: Sprite) -> Box | None:
-        """The box of the whole part in whole px, clipped to the frame; None if too little of it is inside."""
-        rows, columns = (np.flatnonzero(sprite.mask.any(axis)) for axis in (1, 0))
-        sides = []
-        for first, last in (
-            (sprite.left + columns[0], sprite.left + columns[-1] + 1),
-            (sprite.top + rows[0], sprite.top + rows[-1] + 1),
-        ):
-            inside = max(0, first), min(self.size, last)
-            if inside[1] - inside[0] < min(LEAST_INSIDE * self.size / FRAME, (last - first) / 2):
+        """The box in whole px of what of a part is inside the frame; None if that is too little."""
+        there, here = window((self.size, self.size), sprite.mask.shape, sprite.left, sprite.top)
+        inside = sprite.mask[here]
+        if not inside.any():
+            return None
+        (top, height), (left, width) = (_extent(inside, axis) for axis in (1, 0))
+        for shown, axis in ((height, 1), (width, 0)):
+            if shown < min(LEAST_INSIDE * self.size / FRAME, _extent(sprite.mask, axis)[1] / 2):
                 return None
-            sides.append(inside)
-        (left, right), (top, bottom) = sides
-        return float(left), float(top), float(right - left), float(bottom - top)
+        return float(left + there[1].start), float(top + there[0].start), float(width), float(height)
 
 
 def draw_dataset(folder: Path, settings: Synthetic, threads: int) -> None:
@@ -183,6 +180,12 @@ def _entry(part: Seen, number: int, image_id: int, track: int) -> dict[str, Any]
         "id": number,
         "track_id": track,
     }
+
+
+def _extent(mask: Mask, axis: int) -> tuple[int, int]:
+    """Where a mask starts and how far it reaches, seen along ``axis``."""
+    filled = np.flatnonzero(mask.any(axis))
+    return int(filled[0]), int(filled[-1] - filled[0] + 1)
 
 
 def _cover(covered: Mask, sprite: Sprite) -> None:

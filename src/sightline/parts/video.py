@@ -10,7 +10,7 @@ from collections.abc import Generator, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import chain
+from itertools import chain, pairwise
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -49,11 +49,12 @@ class Frames:
 
 
 @contextmanager
-def open_frames(source: Path | int, threads: int = 0) -> Iterator[Frames]:
+def open_frames(source: Path | int, threads: int = 1) -> Iterator[Frames]:
     """Open a video file, a folder of pictures (in the order of their names, numbers by value) or a camera (its index).
 
-    A video is decoded from its start to its end by ``threads`` threads, 0 for one a core; no frame is skipped, repeated
-    or moved for the sake of its time, and pictures are turned upright. A camera gives frames until it stops.
+    A video is decoded from its start to its end: no frame is skipped, repeated or moved for the sake of its time, and
+    pictures are turned upright. A camera gives frames until it stops. More than one of ``threads`` decode large frames
+    faster, but cost the last few frames of a video that is broken just there.
 
     Raises:
         InputError: there is no such file or camera, nothing in it is a video or a picture, no frame decodes, a picture
@@ -87,6 +88,21 @@ def open_frames(source: Path | int, threads: int = 0) -> Iterator[Frames]:
         # Decoding from a container that is closed ends the process without a word.
         stack.enter_context(closing(frames))
         yield Frames(name, width, height, fps, expected, files, frames)
+
+
+def frame_intervals(path: Path) -> tuple[float, float]:
+    """The shortest and the longest time between two frames of a video in seconds, as its timestamps say; nothing is
+    decoded. Both are 0 where fewer than two frames have a timestamp.
+
+    Raises:
+        InputError: it is no video.
+    """
+    with ExitStack() as stack:
+        container, stream = _open_video(path, stack)
+        packets = (packet for packet in _packets(container, stream) if packet)
+        times = sorted(packet.pts for packet in packets if packet.pts is not None)
+    steps = [float((second - first) * (stream.time_base or 0)) for first, second in pairwise(times)]
+    return min(steps, default=0.0), max(steps, default=0.0)
 
 
 class VideoWriter:
@@ -165,22 +181,26 @@ def _open_video(path: Path, stack: ExitStack) -> tuple[InputContainer, VideoStre
 
 def _decoded(container: InputContainer, stream: VideoStream, shown: str) -> Iterator[Pixels]:
     lost = 0
-    packets = container.demux(stream)
-    while True:
+    for packet in _packets(container, stream):
         try:
-            packet = next(packets, None)
-            frames = packet.decode() if packet is not None else []
+            frames = stream.decode(packet)
         except av.FFmpegError:
-            # A packet that arrived broken: like other players, go on with the next one.
+            # Like other players, go on with the next one.
             lost += 1
             continue
-        if packet is None:
-            break
         for frame in frames:
             rgb = np.asarray(frame.to_ndarray(format="rgb24", threads=1), dtype=np.uint8)
             yield np.ascontiguousarray(np.rot90(rgb, frame.rotation // 90)) if frame.rotation else rgb
     if lost:
         say(f"warning: {shown}: {lost} packets could not be decoded; frames are counted without them")
+
+
+def _packets(container: InputContainer, stream: VideoStream) -> Iterator["av.Packet[VideoStream] | None"]:
+    try:
+        yield from container.demux(stream)
+    except av.FFmpegError:
+        # The file ends too early: None makes the decoder give what it still holds.
+        yield None
 
 
 def _pictures(folder: Path, files: tuple[str, ...]) -> Iterator[Pixels]:

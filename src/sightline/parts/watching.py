@@ -3,12 +3,13 @@
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
 from sightline.parts.offset import Offset, OffsetMeter
-from sightline.parts.video import open_frames
+from sightline.parts.video import frame_intervals, open_frames
 
 
 @dataclass(frozen=True)
@@ -16,14 +17,16 @@ class Seen:
     """A recording: ``frames`` are the numbers of its frames in the order in which they are read.
 
     ``files`` are the pictures' names, '' for each frame of a video; ``unlisted`` are pictures that have no number, as
-    the annotations do not list them. ``fps`` is nominal, ``expected`` what the container announces. ``digests`` tell
-    the pictures of frames with boxes apart.
+    the annotations do not list them. ``fps`` is nominal, ``expected`` what the container announces, ``intervals`` the
+    shortest and the longest time between frames in s (0 for pictures). ``digests`` tell the pictures of frames with
+    boxes apart.
     """
 
     width: int
     height: int
     fps: float
     expected: int | None
+    intervals: tuple[float, float]
     frames: tuple[int, ...]
     files: tuple[str, ...]
     unlisted: tuple[str, ...]
@@ -33,7 +36,7 @@ class Seen:
     @property
     def consecutive(self) -> bool:
         """Whether no frame is missing between the first and the last."""
-        return all(second == first + 1 for first, second in zip(self.frames, self.frames[1:], strict=False))
+        return all(second == first + 1 for first, second in pairwise(self.frames))
 
 
 def watch(source: Path, images: pd.DataFrame, boxes: pd.DataFrame, max_shift: int, count: Callable[[], object]) -> Seen:
@@ -48,7 +51,7 @@ def watch(source: Path, images: pd.DataFrame, boxes: pd.DataFrame, max_shift: in
     listed = dict(zip(images["file"], images["frame"], strict=True))
     boxed = set(boxes["frame"])
     frames, files, unlisted, digests = [], [], [], {}
-    with open_frames(source, threads=1) as opened:
+    with open_frames(source) as opened:
         meter = OffsetMeter(boxes, opened.width, opened.height, max_shift)
         for number, rgb in enumerate(opened, start=1):
             count()
@@ -68,6 +71,7 @@ def watch(source: Path, images: pd.DataFrame, boxes: pd.DataFrame, max_shift: in
         opened.height,
         opened.fps,
         opened.expected,
+        frame_intervals(source) if source.is_file() else (0.0, 0.0),
         tuple(frames),
         tuple(files),
         tuple(unlisted),
