@@ -64,6 +64,18 @@ def test_a_tracker_on_mot15_scores_what_the_official_kit_printed(name: str) -> N
 
 
 @needs_mot
+@pytest.mark.parametrize("name", ["TUD-Campus", "ETH-Pedcross2", "ADL-Rundle-8", "Venice-2"])
+def test_plain_sort_scores_what_its_authors_printed(name: str) -> None:
+    folder = mot.SHARED / "MOT15" / name
+    frames = mot.length_of(folder)
+    tracks = mot.sort(mot.read_mot(folder / "det_frcnn_sort.txt"), frames)
+    found = figures(score(mot.scored(mot.read_mot(folder / "gt.txt")), tracks, frames))
+    published = pd.read_csv(mot.SHARED / "MOT15/sort_published.csv", index_col="seq").loc[name]
+    assert [found[key] for key in ("fp", "fn", "switches")] == [published[key] for key in ("FP", "FN", "IDs")]
+    assert round(100 * found["mota"], 1) == published["MOTA"]
+
+
+@needs_mot
 def test_sequences_add_up_as_trackeval_combines_them() -> None:
     metric, ours, theirs = HOTA(), [], {}
     for name in ("TUD-Campus", "TUD-Stadtmitte"):

@@ -78,3 +78,28 @@ def count(
     for row in counted.doubtful:
         say(f"look at part {row['number']}: {'; '.join(row['doubts'])}")
     typer.echo(json.dumps({**counted.counts, "total": sum(counted.counts.values())}, indent=2, ensure_ascii=False))
+
+
+@app.command()
+def score(
+    tracks: Annotated[
+        Path, typer.Argument(help="A tracker's output: COCO-like JSON with track_id, or MOTChallenge text.")
+    ],
+    truth: Annotated[Path, typer.Option(help="The annotations: COCO JSON with track_id.")],
+    first_image_id: Annotated[int, typer.Option(min=0, help="The image_id of the truth's first frame.")] = 1,
+    max_shift: Annotated[int, typer.Option(min=0, max=30, help="The largest frame shift to look for.")] = 3,
+) -> None:
+    """Score a tracker's output against the truth, and name its faults; prints JSON.
+
+    'as_given' has HOTA, MOTA, IDF1 and so on as the files stand; where another frame shift fits better, 'shifted' has
+    them at that shift. 'class_agnostic' leaves classes out; 'by_class' and 'together' need a class at every box.
+    """
+    import json
+
+    from sightline.core.progress import say
+    from sightline.parts.tracks_score import score_file
+
+    scored = score_file(tracks, truth, first_image_id, max_shift)
+    for fault in scored["faults"]:
+        say(f"fault: {fault}")
+    typer.echo(json.dumps(scored, indent=2, ensure_ascii=False))

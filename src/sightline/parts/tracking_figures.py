@@ -15,8 +15,9 @@ from trackeval.metrics import CLEAR, HOTA, Identity
 
 from sightline.core.boxes import iou
 from sightline.core.errors import InputError
+from sightline.core.intervals import FloatArray, Statistics
+from sightline.parts.stretches import Stretch
 
-FloatArray = NDArray[np.float64]
 BOX = ["x1", "y1", "x2", "y2"]
 
 
@@ -116,6 +117,48 @@ def hota_curves(scores: Scores) -> pd.DataFrame:
     )
 
 
+class Tracked(NamedTuple):
+    """Scores of clips as a whole, and of the stretches that they are cut into."""
+
+    whole: Scores
+    pieces: list[Scores]
+
+
+def score_clips(
+    truth: pd.DataFrame, tracks: pd.DataFrame, clips: Sequence[Stretch], stretches: Sequence[Stretch]
+) -> Tracked:
+    """Score whole clips and their stretches; both tables have a column ``clip`` too."""
+    whole, pieces = ([_score_stretch(truth, tracks, one) for one in cut] for cut in (clips, stretches))
+    return Tracked(add(whole), pieces)
+
+
+def together(classes: Sequence[Tracked]) -> Tracked:
+    """The classes as one, 'det averaged' as TrackEval calls it."""
+    pieces = zip(*(of.pieces for of in classes), strict=True)
+    return Tracked(add([of.whole for of in classes]), [add(of_stretch) for of_stretch in pieces])
+
+
+def statistics(tracked: Tracked) -> Statistics:
+    """The ``statistics`` of tracks for :func:`sightline.core.intervals.bootstrap`; its samples are the stretches.
+
+    A track that is cut counts as two, so that the stretches together come out a little different from the whole clips.
+    All resamples are moved by that difference: with weights of 1 the figures are those of the whole clips.
+    """
+    whole, cut = figures(tracked.whole), figures(add(tracked.pieces))
+
+    def of_resample(weights: FloatArray) -> dict[str, float]:
+        found = figures(add(tracked.pieces, weights))
+        moved = {name: found[name] + whole[name] - cut[name] for name in found}
+        return {name: value if name in COUNTS else min(value, 1.0) for name, value in moved.items()}
+
+    return of_resample
+
+
+def _score_stretch(truth: pd.DataFrame, tracks: pd.DataFrame, stretch: Stretch) -> Scores:
+    own_truth, own_tracks = (table[table["clip"] == stretch.clip] for table in (truth, tracks))
+    return score(own_truth, own_tracks, stretch.frames, stretch.first)
+
+
 def _sequence(truth: pd.DataFrame, tracks: pd.DataFrame, frames: int, first: int) -> dict[str, Any]:
     """The data of one sequence in the form that TrackEval's metrics take."""
     true_ids, true_boxes, true_count = _by_frame(truth, frames, first, "the truth")
@@ -149,3 +192,4 @@ def _by_frame(
 HOTA_METRIC = HOTA()
 CLEAR_METRIC, IDENTITY_METRIC = (metric({"PRINT_CONFIG": False}) for metric in (CLEAR, Identity))
 ALPHAS = np.round(HOTA_METRIC.array_labels, 2)
+COUNTS = ("switches", "fp", "fn")
