@@ -9,12 +9,13 @@ from sightline.params import Count, Fraction, Section, Share
 
 
 class Synthetic(Section):
-    """The drawn videos: seconds of each split, and what falls in them.
+    """The drawn videos: seconds of each split, those of train in ``train_videos``, and what falls in them.
 
     ``parts_per_second`` start to fall, ``nuts`` of them are nuts, the others bolts.
     """
 
     train_seconds: float = Field(gt=0)
+    train_videos: Count
     val_seconds: float = Field(gt=0)
     test_seconds: float = Field(gt=0)
     size: Annotated[int, Field(ge=64, multiple_of=2)]

@@ -1,11 +1,12 @@
 """The embedded data set: drawn videos of bolts and nuts that fall through a workshop, with exact truth.
 
-``draw_dataset`` writes the layout of the published challenge: ``images/<split>/<split>.mp4`` and
+``draw_dataset`` writes the layout of the published challenge: ``images/<split>/*.mp4`` and
 ``annotations/instances_<split>.json``. A box is that of all of the part that is inside the frame, also of what another
 part hides, as in the challenge; the mask (``segmentation``, compressed RLE) is what is seen of it. A part is annotated
 as long as enough of it is in the frame and not hidden; each split has a workshop, a light and parts of its own.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -29,7 +30,7 @@ LABELS = ("bolt", "nut")
 """In the order of their category ids, which start at 1."""
 EXPOSURE, STEPS = (0.1, 0.3), 5
 """Share of the time of a frame in which its light is gathered, and the moments that stand for it."""
-LEAST_INSIDE, LEAST_SEEN = 22, 0.25
+LEAST_INSIDE, LEAST_SEEN = 22, 0.4
 """Annotated are parts with so many px of their height and width inside the frame (or half of them, if that is less),
 of which such a share is not hidden."""
 HIDE_EVERY = 24
@@ -119,22 +120,34 @@ class Film:
 
 
 def draw_dataset(folder: Path, settings: Synthetic, threads: int) -> None:
-    """Draw the videos that ``settings`` ask for into ``folder``; the files do not depend on ``threads``."""
+    """Draw the videos that ``settings`` ask for into ``folder``; the files do not depend on ``threads``.
+
+    What the detector learns from is cut into ``train_videos`` of equal length, each in a workshop of its own: from a
+    single one it would learn the workshop too.
+    """
     seconds = {"train": settings.train_seconds, "val": settings.val_seconds, "test": settings.test_seconds}
     with replacing_folder(folder) as part:
         for number, (split, length) in enumerate(seconds.items()):
-            film = make_film(settings, number, length)
-            _shoot(
-                film,
-                part / "images" / split / f"{split}.mp4",
-                part / "annotations" / f"instances_{split}.json",
-                threads,
-            )
+            count = settings.train_videos if split == "train" else 1
+            films = {
+                f"{split}-{take + 1:02d}" if count > 1 else split: make_film(settings, (number, take), length / count)
+                for take in range(count)
+            }
+            images, annotations = _shoot(films, part / "images" / split, threads)
+            categories = [{"id": number, "name": label} for number, label in enumerate(LABELS, 1)]
+            content = {
+                "info": {"description": "Drawn nuts and bolts", "version": "1.0"},
+                "licenses": [],
+                "images": images,
+                "annotations": annotations,
+                "categories": categories,
+            }
+            write_json(part / "annotations" / f"instances_{split}.json", content)
 
 
-def make_film(settings: Synthetic, number: int, seconds: float) -> Film:
+def make_film(settings: Synthetic, number: tuple[int, ...], seconds: float) -> Film:
     """The video ``number`` of the set; a video stays as it is when another one gets longer."""
-    seed = (settings.seed, number)
+    seed = (settings.seed, *number)
     falls = plan_falls((*seed, 0), seconds, settings.parts_per_second, settings.nuts)
     rng = np.random.default_rng((*seed, 1))
     hidden = []
@@ -147,25 +160,31 @@ def make_film(settings: Synthetic, number: int, seconds: float) -> Film:
     return Film(settings.size, settings.fps, frames, falls, scenery, float(rng.uniform(*EXPOSURE)))
 
 
-def _shoot(film: Film, video: Path, annotations: Path, threads: int) -> None:
-    """Write a video and what is seen in it; tracks are numbered as they appear."""
-    tracks: dict[int, int] = {}
+def _shoot(films: Mapping[str, Film], folder: Path, threads: int) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Write the videos of a split; the images and annotations of its JSON, tracks numbered as they appear."""
+    images: list[dict[str, Any]] = []
     entries: list[dict[str, Any]] = []
-    drawn = map_ordered(film.draw, range(film.frames), threads)
-    with VideoWriter(video, film.size, film.size, film.fps, crf=CRF) as writer:
-        for image_id, (picture, seen) in enumerate(progress(drawn, f"drawing {video.stem}", film.frames, "frame"), 1):
-            writer.write(picture)
-            for part in seen:
-                track = tracks.setdefault(part.fall, len(tracks) + 1)
-                entries.append(_entry(part, len(entries), image_id, track))
-    images = [
-        {"file_name": f"{number:04d}.jpg", "width": film.size, "height": film.size, "id": number + 1}
-        for number in range(film.frames)
-    ]
-    categories = [{"id": number, "name": label} for number, label in enumerate(LABELS, 1)]
-    info = {"description": "Drawn nuts and bolts", "version": "1.0"}
-    content = {"info": info, "licenses": [], "images": images, "annotations": entries, "categories": categories}
-    write_json(annotations, content)
+    tracks: dict[tuple[str, int], int] = {}
+    for name, film in films.items():
+        # Where there are several videos, the folder in a file name says which.
+        prefix = f"{name}/" if len(films) > 1 else ""
+        drawn = map_ordered(film.draw, range(film.frames), threads)
+        with VideoWriter(folder / f"{name}.mp4", film.size, film.size, film.fps, crf=CRF) as writer:
+            for number, (picture, seen) in enumerate(progress(drawn, f"drawing {name}", film.frames, "frame")):
+                writer.write(picture)
+                image_id = len(images) + 1
+                images.append(
+                    {
+                        "file_name": f"{prefix}{number:04d}.jpg",
+                        "width": film.size,
+                        "height": film.size,
+                        "id": image_id,
+                    }
+                )
+                for part in seen:
+                    track = tracks.setdefault((name, part.fall), len(tracks) + 1)
+                    entries.append(_entry(part, len(entries), image_id, track))
+    return images, entries
 
 
 def _entry(part: Seen, number: int, image_id: int, track: int) -> dict[str, Any]:
