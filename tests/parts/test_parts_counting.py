@@ -161,6 +161,21 @@ def test_two_parts_at_once_are_two() -> None:
     assert sorted(part.counted for part in parts) == [1, 2]
 
 
+def test_what_a_detector_sees_twice_counts_once() -> None:
+    once, again = path(1, range(1, 80), 1, x=300), path(2, range(3, 80), 1, x=306)
+    counter, (first, second) = count(once, again, prior=even())
+    assert counter.tally() == {0: 1}
+    assert (first.counted, second.counted, second.twin) == (1, 0, first.number)
+
+
+def test_two_parts_whose_ways_cross_are_two() -> None:
+    crossing = path(2, range(1, 80), 1)
+    for frame, sighting in crossing.items():
+        aside = 4.0 * (frame - 21) * np.array([1.0, 0, 1, 0])
+        crossing[frame] = sighting._replace(box_xyxy=sighting.box_xyxy + aside)
+    assert count(path(1, range(1, 80), 1), crossing, prior=even())[0].tally() == {0: 2}
+
+
 def test_parts_that_go_up_count_upwards() -> None:
     rule = Rule(0.5, "up", 4, 15)
     counter = Counter(rule, even(direction="up"), 2, Axis("up", 640, 640))

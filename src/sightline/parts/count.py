@@ -191,6 +191,7 @@ class _Book:
         self.tracker = Tracker(recipe.association, recipe.prior, *size)
         self.counter = Counter(recipe.rule, recipe.prior, len(classes), self.axis)
         self.pictures: dict[Part, tuple[float, Pixels]] = {}
+        self.seen: Tally[int] = Tally()
         self.doubtful: list[dict[str, Any]] = []
         self.not_counted: list[dict[str, Any]] = []
         self._rows: list[tuple[int, int, str]] = []
@@ -216,8 +217,7 @@ class _Book:
         self._settle(frames)
         tally = self.counter.tally()
         counts = {name: tally[label] for label, name in enumerate(self.classes)}
-        others = Tally(row["label"] for row in self.not_counted)
-        seen = {name: count + others[name] for name, count in counts.items()}
+        seen = {name: self.seen[label] for label, name in enumerate(self.classes)}
         self.doubtful.sort(key=lambda row: row["number"])
         return Counted(counts, seen, frames, self.doubtful, self.not_counted)
 
@@ -245,8 +245,10 @@ class _Book:
             self._note(part, frame)
             if part.counted:
                 self.certificate.add(part, picture[1] if picture else None)
-            for row in _mot_rows(part, self.recipe.fill):
-                heapq.heappush(self._rows, row)
+            if not part.twin:
+                self.seen[part.label] += 1
+                for row in _mot_rows(part, self.recipe.fill):
+                    heapq.heappush(self._rows, row)
         open_from = min((part.first.frame for part in self.counter.live), default=frame + 1)
         while self._rows and self._rows[0][0] < open_from:
             self.tracks.write(heapq.heappop(self._rows)[2])
@@ -261,7 +263,9 @@ class _Book:
         if part.counted and part.doubts:
             self.doubtful.append({"number": part.counted, **about, "doubts": part.doubts})
         elif not part.counted:
-            if part.first.place >= self.recipe.rule.line:
+            if part.twin:
+                reason = f"its boxes lie on those of track {part.twin}"
+            elif part.first.place >= self.recipe.rule.line:
                 reason = "below the line when it was first seen, and not known to have crossed it in this video"
             elif frame - part.last.frame <= 1:
                 reason = "above the line when the video ended"

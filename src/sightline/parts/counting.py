@@ -7,6 +7,7 @@ as another track. A :class:`Part` is what one or more tracks are the boxes of. I
 - the same part as one that was lost shortly before, where that would be by now;
 - counted when it crosses the line, or, first seen below it, if by the way that parts move (where that is known) it must
   have crossed while the video ran; what was below the line from the start is not counted;
+- not counted where its boxes lie on those of another that is: a detector saw one thing twice;
 - of the class that its boxes vote for, weighted by score, so that the count may be mended until the part is gone.
 """
 
@@ -21,6 +22,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from sightline.core.boxes import iou
 from sightline.parts.motion import Axis, Direction, Prior
 
 Floats = NDArray[np.float64]
@@ -67,6 +69,7 @@ class Part:
         counted: number of the count, from 1; 0 if it does not count (yet).
         crossed: the frame in which it crossed the line, measured or traced back; 0 as above.
         how: it crossed.
+        twin: the number of the part that its boxes lie on, where a detector saw one thing twice; 0 otherwise.
         gap: the longest time in frames for which it was lost and found again.
         became: the part that this one turned out to be.
     """
@@ -77,6 +80,7 @@ class Part:
     counted: int = 0
     crossed: int = 0
     how: How | None = None
+    twin: int = 0
     gap: int = 0
     became: "Part | None" = None
 
@@ -157,8 +161,9 @@ class Counter:
         for part in parts:
             if not part.number and self._is_one(part):
                 self._confirm(part)
-            if part.itself.number and not part.itself.counted:
-                self._count(part.itself)
+            known = part.itself
+            if known.number and not known.counted and not known.twin:
+                self._count(known)
         self._retire(frame)
         return [part.itself for part in parts]
 
@@ -265,6 +270,9 @@ class Counter:
                 self._enter(part, round(entered), "crossed unseen")
 
     def _enter(self, part: Part, frame: int, how: How) -> None:
+        part.twin = next((other.number for other in self.live if other.counted and _are_one(part, other)), 0)
+        if part.twin:
+            return
         self.counted += 1
         part.counted, part.crossed, part.how = self.counted, frame, how
 
@@ -281,6 +289,14 @@ class Counter:
             self.live = kept
             there = set(map(id, kept))
             self._by_track = {track: part for track, part in self._by_track.items() if id(part) in there}
+
+
+def _are_one(part: Part, other: Part) -> bool:
+    """Whether the boxes of a part lie on those of another most of its time; parts that fall side by side do not."""
+    boxes = {moment.frame: moment.box_xyxy for moment in other.trail}
+    pairs = [(moment.box_xyxy, boxes[moment.frame]) for moment in part.trail if moment.frame in boxes]
+    overlaps = [iou(one[None], two[None])[0, 0] >= TWIN_IOU for one, two in pairs]
+    return 2 * len(pairs) >= len(part.trail) and sum(overlaps) > TWIN_SHARE * len(pairs)
 
 
 def true_crossings(boxes: pd.DataFrame, line: float, axis: Axis, prior: Prior | None) -> pd.DataFrame:
@@ -310,6 +326,7 @@ RECENT = 8
 FIRST_FRAME = 1
 LINGER = 30
 LEAST_PROGRESS = 0.3
+TWIN_IOU, TWIN_SHARE = 0.5, 0.6
 ALONG_ERROR = 0.15
 ACROSS_ERROR = 0.05
 BACKWARD_ERROR = 0.1

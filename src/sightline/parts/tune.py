@@ -119,7 +119,7 @@ def _hota(
         counter.close()
         rows = []
         for part in counter.leave():
-            if part.number:
+            if part.number and not part.twin:
                 boxes = np.stack([moment.box_xyxy for moment in part.trail])
                 frames, filled = fill_gaps(np.array([moment.frame for moment in part.trail]), boxes, recipe.fill)
                 rows.append(np.column_stack([frames, np.full(len(frames), part.number), filled]))
