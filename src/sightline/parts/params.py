@@ -83,8 +83,8 @@ class Train(Section):
 
     ``architecture`` is ``detector`` (ours) or one of ultralytics', such as ``yolo11n``; ``weights`` a file to start
     from (.pt or .safetensors), or no such file to start from scratch. ``gains`` weigh the losses for boxes, classes and
-    the distributions of box sides. ``val_frames`` are looked at after each epoch, for the learning curve. The epochs are
-    shared out among the ``sides`` of the training views in px, in their order: small ones teach as much in less time.
+    the distributions of box sides. ``val_frames`` are looked at after each epoch, for the learning curve. The epochs
+    are shared out among the ``sides`` of the training views in px: small ones teach as much in less time.
     """
 
     architecture: str
