@@ -104,7 +104,7 @@ class _SortTrack:
     def box(self) -> NDArray[np.float64]:
         width = np.sqrt(self.x[2] * self.x[3])
         half = np.array([width, self.x[2] / width]) / 2
-        return np.r_[self.x[:2] - half, self.x[:2] + half]
+        return np.concatenate([self.x[:2] - half, self.x[:2] + half])
 
 
 def _measured(box: NDArray[np.float64]) -> NDArray[np.float64]:

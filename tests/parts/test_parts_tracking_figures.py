@@ -10,7 +10,8 @@ import pytest
 from trackeval.metrics import HOTA
 
 from sightline.core.errors import InputError
-from sightline.parts.tracking_figures import ALPHAS, add, figures, hota_curves, score
+from sightline.parts.stretches import Stretch
+from sightline.parts.tracking_figures import ALPHAS, add, figures, hota_curves, score, score_clips, statistics
 
 
 def benchmark(name: str) -> ModuleType:
@@ -89,9 +90,19 @@ def test_sequences_add_up_as_trackeval_combines_them() -> None:
     together = metric.combine_sequences(theirs)
     for key in ("HOTA", "DetA", "AssA", "LocA"):
         assert hota_curves(add(ours))[key.lower()].to_numpy() == pytest.approx(together[key], abs=1e-12)
-    assert figures(add(ours, np.array([2.0, 0.0]))) | {"fp": 0, "fn": 0, "switches": 0} == pytest.approx(
-        figures(ours[0]) | {"fp": 0, "fn": 0, "switches": 0}
-    )
+
+
+def test_resamples_of_stretches_add_up_to_the_whole_clip_and_move_with_their_weights() -> None:
+    # A part that is lost in the second stretch, and one that is tracked well in the first.
+    truth = boxes(*((frame, 1, SQUARE) for frame in range(1, 11)), *((frame, 2, SQUARE) for frame in range(11, 21)))
+    truth, tracks = (table.assign(clip="a") for table in (truth, truth[truth["frame"] <= 15]))
+    stretches = [Stretch("a", 1, 10), Stretch("a", 11, 20)]
+    tracked = score_clips(truth, tracks, [Stretch("a", 1, 20)], stretches)
+    of_resample = statistics(tracked)
+    assert of_resample(np.ones(2)) == pytest.approx(figures(tracked.whole))
+    assert of_resample(np.array([2.0, 0.0]))["mota"] == pytest.approx(1)
+    assert of_resample(np.array([0.0, 2.0]))["mota"] == pytest.approx(1 / 2)
+    assert of_resample(np.array([0.0, 2.0]))["fn"] == 10
 
 
 def test_a_perfect_tracker_has_all_figures_at_their_best() -> None:

@@ -110,12 +110,14 @@ def running_count(parts: pd.DataFrame, frames: int, classes: Sequence[str]) -> F
     axes = figure.subplots()
     expected, counted = parts[crossed(parts)], parts[parts["number"] >= 0]
     for colour, label in zip(COLOURS, classes, strict=False):
-        for rows, column, style, of in ((expected, "true_label", ":", "true"), (counted, "label", "-", "counted")):
+        # The truth is a broad band, so that it is seen where the count lies on it.
+        for rows, column, look in (
+            (expected, "true_label", {"linewidth": 5, "alpha": 0.25, "label": f"{label}, true"}),
+            (counted, "label", {"label": f"{label}, counted"}),
+        ):
             at = np.sort(rows.loc[rows[column] == label, "frame"].to_numpy())
-            steps = np.r_[0, at, frames], np.r_[0, np.arange(1, len(at) + 1), len(at)]
-            axes.step(
-                *steps, where="post", color=colour if of == "counted" else INK, linestyle=style, label=f"{label}, {of}"
-            )
+            steps = np.r_[0, np.arange(1, len(at) + 1), len(at)]
+            axes.step(np.r_[0, at, frames], steps, where="post", color=colour, **look)
     axes.set(xlabel="frame", ylabel="parts", xlim=(0, frames), ylim=(0, None))
     axes.yaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
     axes.legend(loc="upper left")

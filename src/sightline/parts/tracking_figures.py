@@ -72,20 +72,14 @@ def score(truth: pd.DataFrame, tracks: pd.DataFrame, frames: int, first: int = 1
     )
 
 
-def add(scores: Sequence[Scores], weights: FloatArray | None = None) -> Scores:
-    """Scores of several sequences together, as TrackEval combines sequences and, 'det averaged', classes.
-
-    Args:
-        scores: at least one.
-        weights: how often each counts, (N,); once if None.
-    """
-    times = np.ones(len(scores)) if weights is None else weights
-    return Scores._make(np.tensordot(times, np.stack(column), 1) for column in zip(*scores, strict=True))
+def add(scores: Sequence[Scores]) -> Scores:
+    """Scores of several sequences together, as TrackEval combines sequences and, 'det averaged', classes."""
+    return Scores._make(np.sum(column, axis=0) for column in zip(*scores, strict=True))
 
 
 def figures(scores: Scores) -> dict[str, float]:
     """The figures by name: hota, deta, assa and loca are means over α; fp, fn and switches are counts."""
-    curves = hota_curves(scores)
+    curves = _curves(scores)
     is_known = scores.tp + scores.fn > 0
     return {
         **{name: float(curves[name].mean()) for name in ("hota", "deta", "assa", "loca")},
@@ -100,21 +94,7 @@ def figures(scores: Scores) -> dict[str, float]:
 
 def hota_curves(scores: Scores) -> pd.DataFrame:
     """HOTA and what it is made of, a row for each α: alpha, hota, deta, assa, loca, detre, detpr."""
-    found = np.maximum(1, scores.hota_tp)
-    deta = scores.hota_tp / np.maximum(1, scores.hota_tp + scores.hota_fn + scores.hota_fp)
-    assa = scores.associated / found
-    return pd.DataFrame(
-        {
-            "alpha": ALPHAS,
-            "hota": np.sqrt(deta * assa),
-            "deta": deta,
-            "assa": assa,
-            # TrackEval's floor: where nothing was found, nothing is badly placed.
-            "loca": np.maximum(1e-10, scores.located) / np.maximum(1e-10, scores.hota_tp),
-            "detre": scores.hota_tp / np.maximum(1, scores.hota_tp + scores.hota_fn),
-            "detpr": scores.hota_tp / np.maximum(1, scores.hota_tp + scores.hota_fp),
-        }
-    )
+    return pd.DataFrame({"alpha": ALPHAS, **_curves(scores)})
 
 
 class Tracked(NamedTuple):
@@ -145,13 +125,29 @@ def statistics(tracked: Tracked) -> Statistics:
     All resamples are moved by that difference: with weights of 1 the figures are those of the whole clips.
     """
     whole, cut = figures(tracked.whole), figures(add(tracked.pieces))
+    columns = [np.stack(column) for column in zip(*tracked.pieces, strict=True)]
 
     def of_resample(weights: FloatArray) -> dict[str, float]:
-        found = figures(add(tracked.pieces, weights))
+        found = figures(Scores._make(weights @ column for column in columns))
         moved = {name: found[name] + whole[name] - cut[name] for name in found}
         return {name: value if name in COUNTS else min(value, 1.0) for name, value in moved.items()}
 
     return of_resample
+
+
+def _curves(scores: Scores) -> dict[str, FloatArray]:
+    found = np.maximum(1, scores.hota_tp)
+    deta = scores.hota_tp / np.maximum(1, scores.hota_tp + scores.hota_fn + scores.hota_fp)
+    assa = scores.associated / found
+    return {
+        "hota": np.sqrt(deta * assa),
+        "deta": deta,
+        "assa": assa,
+        # TrackEval's floor: where nothing was found, nothing is badly placed.
+        "loca": np.maximum(1e-10, scores.located) / np.maximum(1e-10, scores.hota_tp),
+        "detre": scores.hota_tp / np.maximum(1, scores.hota_tp + scores.hota_fn),
+        "detpr": scores.hota_tp / np.maximum(1, scores.hota_tp + scores.hota_fp),
+    }
 
 
 def _score_stretch(truth: pd.DataFrame, tracks: pd.DataFrame, stretch: Stretch) -> Scores:
