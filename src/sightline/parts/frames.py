@@ -51,7 +51,7 @@ def pack_frames(raw: Path, audit: Path, settings: params.Frames, out: Path, shee
         raw: the layout that ``parts-source`` leaves.
         audit: what ``parts-audit`` leaves.
         settings: ``parts.frames``.
-        out: the pack: ``images.npy``, ``manifest.csv`` (split, clip, frame, file, width, height, objects),
+        out: the pack: ``images.npy``, ``manifest.csv`` (split, name of the clip, frame, photo, width, height, objects),
             ``labels.csv`` and ``classes.json``.
         sheet: a picture of some of them (PNG).
 
@@ -95,8 +95,12 @@ def _choose(
         own = own[~empty | (np.diff(due, prepend=0) > 0)]
     rows = {}
     for place, row in zip(own.index, own.to_dict("records"), strict=True):
-        rows[int(place)] = {"split": clip.split, "clip": clip.name} | {
-            key: row[key] for key in ("frame", "file", "objects")
+        rows[int(place)] = {
+            "split": clip.split,
+            "name": clip.name,
+            "frame": row["frame"],
+            "photo": row["file"],
+            "objects": row["objects"],
         }
     return rows
 
@@ -120,8 +124,8 @@ def _pieces(
 
 
 def _labels(pack: Pack, boxes: pd.DataFrame, size: int) -> pd.DataFrame:
-    manifest = pack.manifest.reset_index(names="row")[["row", "clip", "frame", "width", "height"]]
-    found = manifest.merge(boxes, on=["clip", "frame"], how="inner")
+    manifest = pack.manifest.reset_index(names="row")[["row", "name", "frame", "width", "height"]]
+    found = manifest.merge(boxes, left_on=["name", "frame"], right_on=["clip", "frame"], how="inner")
     shrunk = (
         np.stack([scales(width, height, size) for width, height in found[["width", "height"]].to_numpy()])
         if len(found)
@@ -144,7 +148,7 @@ def _sheet(pack: Pack, labels: pd.DataFrame) -> Pixels:
             first, last = (np.round(corner).astype(int).tolist() for corner in (centre - half, centre + half))
             cv2.rectangle(look, first, last, COLOURS[names.index(str(box.label)) % len(COLOURS)], 2)
         looks.append(look)
-    captions = [f"{row.split} {row.clip} {row.frame}" for row in pack.manifest.iloc[rows].itertuples()]
+    captions = [f"{row.split} {row.name} {row.frame}" for row in pack.manifest.iloc[rows].itertuples()]
     return contact_sheet(looks, captions, columns=6, cell=224)
 
 

@@ -48,7 +48,7 @@ class Audit(Section):
     max_shift: Annotated[int, Field(ge=1, le=30)]
 
 
-Side = Annotated[int, Field(ge=64, multiple_of=32)]
+Side = Annotated[int, Field(ge=32, multiple_of=32)]
 
 
 class Frames(Section):
@@ -64,16 +64,20 @@ class Frames(Section):
 
 
 class Views(Section):
-    """How training frames are varied, see :func:`sightline.parts.views.draw_view`; 0 is off.
+    """What the detector learns from: windows of packed frames, see :func:`sightline.parts.views.draw_view`.
 
-    ``scale`` 0.3 zooms by 1 / 1.3 to 1.3, ``shift`` moves by up to that share of the side, ``flip`` and
-    ``flip_vertical`` are probabilities, the others change by up to that share.
+    ``side`` is that of a window in px of the packed frame; the share ``anywhere`` of them is not aimed at an object, and
+    up to the share ``overhang`` of a side may lie outside the frame. ``scale`` 0.3 zooms by 1 / 1.3 to 1.3, ``flip``,
+    ``flip_vertical`` and ``transpose`` (x and y change places) are probabilities, the others change by up to that share.
     """
 
+    side: Side
+    anywhere: Share
+    overhang: Annotated[float, Field(ge=0, le=0.5)]
     scale: float = Field(ge=0)
-    shift: Share
     flip: Share
     flip_vertical: Share
+    transpose: Share
     brightness: Share
     contrast: Share
     saturation: Share
@@ -84,15 +88,14 @@ class Train(Section):
 
     ``architecture`` is ``detector`` (ours) or one of ultralytics', such as ``yolo11n``; ``weights`` a file to start
     from (.pt or .safetensors), or no such file to start from scratch. ``gains`` weigh the losses for boxes, classes and
-    the distributions of box sides. ``val_frames`` are looked at after each epoch, for the learning curve. The epochs
-    are shared out among the ``sides`` of the training views in px: small ones teach as much in less time.
+    the distributions of box sides. An epoch has a view of each frame; ``val_frames`` are looked at whole after every
+    ``val_every`` epochs, for the learning curve.
     """
 
     architecture: str
     weights: Path
     seed: int = Field(ge=0)
     epochs: Count
-    sides: Annotated[tuple[Side, ...], Field(min_length=1)]
     batch_size: Count
     lr: float = Field(gt=0)
     weight_decay: float = Field(ge=0)
@@ -100,6 +103,7 @@ class Train(Section):
     ema_decay: Share
     gains: tuple[float, float, float]
     val_frames: Count
+    val_every: Count
     views: Views
 
 

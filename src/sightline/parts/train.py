@@ -62,7 +62,7 @@ def train(
         compute: device, threads and precision.
         workers: threads that prepare batches; they do not change the result.
         out: the folder with ``model.safetensors``, ``model.onnx`` (:class:`Decoded`) and ``config.json``.
-        history: the learning curves (CSV): epoch, lr, the three losses, mAP50 and mAP50-95 on frames of 'val'.
+        history: the learning curves (CSV): epoch, lr, the three losses, and now and then mAP50 and mAP50-95 on 'val'.
 
     Raises:
         InputError: the weights are missing or do not fit, there is no such architecture, or the loss is no number.
@@ -186,7 +186,8 @@ class _Course:
                     losses.append(self._step(batch, epoch * steps + number, steps))
                     bar.update(1)
                 self.history.append(self._entry(epoch, torch.stack(losses).mean(0)))
-                bar.set_postfix(map50=f"{self.history[-1]['val_map50']:.3f}", refresh=False)
+                if "val_map50" in self.history[-1]:
+                    bar.set_postfix(map50=f"{self.history[-1]['val_map50']:.3f}", refresh=False)
                 write_csv(history, pd.DataFrame(self.history))
                 self._save(checkpoint)
         write_csv(history, pd.DataFrame(self.history))
@@ -234,34 +235,33 @@ class _Course:
         return map_ordered(lambda rows: self._batch(epoch, rows), parts, min(self.workers, 1))
 
     def _batch(self, epoch: int, rows: NDArray[np.int64]) -> _Batch:
-        side = self.settings.sides[epoch * len(self.settings.sides) // self.settings.epochs]
         images, places, labels, boxes = [], [], [], []
         for place, row in enumerate(rows.tolist()):
             own_labels, own_boxes = self.lessons.objects(row)
             key = (self.settings.seed, epoch, row)
-            view, moved, stays = draw_view(self.lessons.pack.images[row], own_boxes, key, self.settings.views, side)
+            view, moved, stays = draw_view(self.lessons.pack.images[row], own_boxes, key, self.settings.views)
             images.append(view)
             places.append(np.full(len(moved), place))
             labels.append(own_labels[stays])
             boxes.append(moved)
         return _Batch(np.stack(images), np.concatenate(places), np.concatenate(labels), np.concatenate(boxes))
 
-    @torch.inference_mode()
     def _entry(self, epoch: int, losses: Tensor) -> dict[str, float]:
         if not losses.isfinite().all():
             raise InputError(f"parts.train: the loss is not a number after epoch {epoch + 1}: lower lr")
+        entry = {"epoch": epoch + 1, "lr": self.optimizer.param_groups[0]["lr"]}
+        entry |= dict(zip(DetectionLoss.names, losses.tolist(), strict=True))
+        is_due = (epoch + 1) % self.settings.val_every == 0 or epoch + 1 == self.settings.epochs
+        return entry | (self._measure() if is_due else {})
+
+    @torch.inference_mode()
+    def _measure(self) -> dict[str, float]:
         found = []
         for start in range(0, len(self.measured), VAL_BATCH):
             images = np.asarray(self.lessons.pack.images[self.measured[start : start + VAL_BATCH]])
             outputs = (output.cpu().numpy() for output in self.average(torch.from_numpy(images).to(self.device)))
             found += [suppress(boxes, scores, FAINT, TYPICAL_OVERLAP) for boxes, scores in zip(*outputs, strict=True)]
-        precision = average_precision(self.lessons.truth(self.measured), found, len(self.lessons.classes))
-        return {
-            "epoch": epoch + 1,
-            "lr": self.optimizer.param_groups[0]["lr"],
-            **dict(zip(DetectionLoss.names, losses.tolist(), strict=True)),
-            **_figures(precision),
-        }
+        return _figures(average_precision(self.lessons.truth(self.measured), found, len(self.lessons.classes)))
 
     def _save(self, checkpoint: Path) -> None:
         state = {name: getattr(self, name).state_dict() for name in ("network", "average", "optimizer", "scaler")}

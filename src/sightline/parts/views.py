@@ -1,4 +1,7 @@
-"""Random views of a packed frame and its boxes: moved, scaled, mirrored, in another light.
+"""Random views of packed frames and their boxes: small windows around objects, scaled, turned, in another light.
+
+A window around an object teaches about as much as the whole frame for a fraction of its pixels; windows anywhere teach
+what the rest looks like. The network is convolutional and finds in frames what it learned in windows.
 
 Every random number comes from the key of its sample, so the same sample gets the same view whatever else is in its
 batch, and after a training was cut off and resumed.
@@ -15,9 +18,11 @@ from sightline.core.images import Pixels
 from sightline.parts.letterbox import GREY
 from sightline.parts.params import Views
 
+Floats = NDArray[np.float64]
+
 
 def draw_view(
-    image: Pixels, boxes: NDArray[np.float32], key: Sequence[int], settings: Views, side: int
+    image: Pixels, boxes: NDArray[np.float32], key: Sequence[int], settings: Views
 ) -> tuple[Pixels, NDArray[np.float32], NDArray[np.bool_]]:
     """Draw one view.
 
@@ -25,33 +30,46 @@ def draw_view(
         image: uint8 RGB (S, S, 3).
         boxes: float32 (N, 4): centre x, y, width, height as shares of the square.
         key: non-negative numbers that belong to this sample and epoch alone.
-        settings: how strong each change is.
-        side: of the view in px.
+        settings: the view's side, and how strong each change is.
 
     Returns:
-        The view, the boxes (M, 4) clipped to it, and which of the N they are: an object of which less than a third is
-        left in view is no longer one to be found.
+        The view, the boxes (M, 4) as shares of it and clipped to it, and which of the N they are: an object of which
+        less than a third is left in view is no longer one to be found.
     """
     rng = np.random.default_rng(tuple(key))
-    scale = side / image.shape[0]
+    side, size = settings.side, image.shape[0]
     zoom = np.exp(rng.uniform(-1, 1) * np.log1p(settings.scale))
-    shift = rng.uniform(-settings.shift, settings.shift, 2)
-    mirror = np.where(rng.random(2) < (settings.flip, settings.flip_vertical), -1.0, 1.0)
-    # From shares of the square to shares of the view, about the centre.
-    factor, offset = mirror * zoom, 0.5 - 0.5 * mirror * zoom + shift
+    middle = _aim(rng, boxes * size, size, side / zoom, settings)
+    factor = np.where(rng.random(2) < (settings.flip, settings.flip_vertical), -zoom, zoom)
+    # Which axis of the frame each axis of the view shows: bolts lie in all directions.
+    axes = [1, 0] if rng.random() < settings.transpose else [0, 1]
+    offset = side / 2 - factor * middle[axes]
+    matrix = np.zeros((2, 3))
+    matrix[[0, 1], axes] = factor
     # Pixel centres lie half a pixel inside.
-    places = offset * side + 0.5 * factor * scale - 0.5
-    matrix = np.array([[factor[0] * scale, 0, places[0]], [0, factor[1] * scale, places[1]]])
+    matrix[:, 2] = offset + 0.5 * factor - 0.5
     view = cv2.warpAffine(np.asarray(image), matrix, (side, side), flags=cv2.INTER_LINEAR, borderValue=(GREY,) * 3)
 
-    centres, halves = boxes[:, :2] * factor + offset, boxes[:, 2:] * zoom / 2
+    centres, halves = boxes[:, axes] * size * factor + offset, boxes[:, 2:][:, axes] * size * zoom / 2
     corners = np.concatenate([centres - halves, centres + halves], axis=1)
-    inside = corners.clip(0, 1)
+    inside = corners.clip(0, side)
     sides = inside[:, 2:] - inside[:, :2]
     keeps = sides.prod(axis=1) > LEFT * (4 * halves.prod(axis=1))
     inside, sides = inside[keeps], sides[keeps]
-    moved = np.concatenate([(inside[:, :2] + inside[:, 2:]) / 2, sides], axis=1).astype(np.float32)
-    return _in_other_light(view, rng, settings), moved, keeps
+    moved = np.concatenate([(inside[:, :2] + inside[:, 2:]) / 2, sides], axis=1) / side
+    return _in_other_light(view, rng, settings), moved.astype(np.float32), keeps
+
+
+def _aim(rng: np.random.Generator, boxes: Floats, size: int, window: float, settings: Views) -> Floats:
+    """The middle (x, y) of a window in px of the frame: such that an object lies in it, or anywhere."""
+    if len(boxes) and rng.random() >= settings.anywhere:
+        aim = boxes[rng.integers(len(boxes))]
+        middle = aim[:2] + rng.uniform(-0.5, 0.5, 2) * np.maximum(window - WITHIN * aim[2:], 0)
+    else:
+        middle = rng.uniform(0, size, 2)
+    # A window larger than the frame lies around it.
+    low, high = sorted((window * (0.5 - settings.overhang), size - window * (0.5 - settings.overhang)))
+    return np.asarray(np.clip(middle, low, high))
 
 
 def _in_other_light(view: NDArray[Any], rng: np.random.Generator, settings: Views) -> Pixels:
@@ -64,3 +82,5 @@ def _in_other_light(view: NDArray[Any], rng: np.random.Generator, settings: View
 
 
 LEFT = 1 / 3
+WITHIN = 0.6
+"""The share of an object's sides that is kept inside the window that is aimed at it."""
