@@ -6,8 +6,10 @@ import pytest
 from sightline.parts.params import Views
 from sightline.parts.views import draw_view
 
-OFF = {"scale": 0, "shift": 0, "flip": 0, "flip_vertical": 0, "brightness": 0, "contrast": 0, "saturation": 0}
-GEOMETRY = Views.model_validate(OFF | {"scale": 0.5, "shift": 0.3, "flip": 0.5, "flip_vertical": 0.5})
+CHANCES = {"elsewhere": 0.2, "flip": 0.5, "flip_vertical": 0.5, "transpose": 0.5}
+LIGHT = {"brightness": 0, "contrast": 0, "saturation": 0}
+OFF = dict.fromkeys(CHANCES, 0) | LIGHT | {"scale": 0, "shift": 0}
+GEOMETRY = Views.model_validate(CHANCES | LIGHT | {"scale": 0.5, "shift": 0.15})
 SIZE = 160
 
 
@@ -27,11 +29,19 @@ def test_boxes_stay_around_their_objects(key: int, side: int) -> None:
     # What lies outside the frame is grey of 114.
     rows, columns = np.nonzero(view[..., 0] > 184)
     if not keeps[0]:
-        assert len(rows) < 50 * 40 * (1.5 * side / SIZE) ** 2 / 3 * 1.1
+        assert len(rows) < 50 * 40 * 1.5**2 * 0.12
         return
     x, y, w, h = moved[0] * side
     found = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
     assert np.abs(np.array(found) - [x - w / 2, y - h / 2, x + w / 2, y + h / 2]).max() <= 1
+
+
+def test_small_views_show_an_object_unless_they_look_elsewhere() -> None:
+    image, boxes = frame_with_box(20, 60, 40, 75)
+    for elsewhere, least, most in ((0.0, 1.0, 1.0), (1.0, 0.1, 0.7)):
+        settings = GEOMETRY.model_copy(update={"elsewhere": elsewhere})
+        shown = np.mean([draw_view(image, boxes, (key,), settings, 64)[2][0] for key in range(60)])
+        assert least <= shown <= most
 
 
 def test_views_differ_by_key_and_not_otherwise() -> None:

@@ -65,14 +65,17 @@ class Frames(Section):
 class Views(Section):
     """How training frames are varied, see :func:`sightline.parts.views.draw_view`; 0 is off.
 
-    ``scale`` 0.3 zooms by 1 / 1.3 to 1.3, ``shift`` moves by up to that share of the side, ``flip`` and
-    ``flip_vertical`` are probabilities, the others change by up to that share.
+    ``scale`` 0.3 zooms by 1 / 1.3 to 1.3; a view may lie outside the frame by the share ``shift`` of its side;
+    ``elsewhere`` is the share of views that need not show an object; ``flip``, ``flip_vertical`` and ``transpose`` are
+    probabilities, the others change by up to that share.
     """
 
     scale: float = Field(ge=0)
-    shift: Share
+    shift: Annotated[float, Field(ge=0, lt=0.5)]
+    elsewhere: Share
     flip: Share
     flip_vertical: Share
+    transpose: Share
     brightness: Share
     contrast: Share
     saturation: Share
@@ -83,17 +86,19 @@ class Train(Section):
 
     ``architecture`` is ``detector`` (ours) or one of ultralytics', such as ``yolo11n``; ``weights`` a file to start
     from (.pt or .safetensors), or no such file to start from scratch. ``gains`` weigh the losses for boxes, classes and
-    the distributions of box sides. ``val_frames`` are looked at after each epoch, for the learning curve. The epochs
-    are shared out among the ``sides`` of the training views in px: small ones teach as much in less time.
+    the distributions of box sides. ``val_frames`` are looked at after each epoch, for the learning curve. ``side`` is
+    that of the views in px: cut out around the few objects of a frame, small ones teach as much in a part of the time.
+    ``lr`` is for convolutions, which Muon teaches, ``lr_others`` for all else, which AdamW does.
     """
 
     architecture: str
     weights: Path
     seed: int = Field(ge=0)
     epochs: Count
-    sides: Annotated[tuple[Side, ...], Field(min_length=1)]
+    side: Side
     batch_size: Count
     lr: float = Field(gt=0)
+    lr_others: float = Field(gt=0)
     weight_decay: float = Field(ge=0)
     warmup_epochs: float = Field(ge=0)
     ema_decay: Share
