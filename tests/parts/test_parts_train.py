@@ -27,8 +27,10 @@ SETTINGS = {
     "weights": "data/none",
     "seed": 3,
     "epochs": 2,
+    "side": 64,
     "batch_size": 8,
-    "lr": 0.005,
+    "lr": 0.02,
+    "lr_others": 0.005,
     "weight_decay": 0.02,
     "warmup_epochs": 0.5,
     "ema_decay": 0.9,
@@ -36,13 +38,12 @@ SETTINGS = {
     "val_frames": 8,
     "val_every": 1,
     "views": {
-        "side": 64,
-        "anywhere": 0.2,
-        "overhang": 0.1,
         "scale": 0.1,
+        "shift": 0.1,
+        "elsewhere": 0.2,
         "flip": 0.5,
         "flip_vertical": 0.5,
-        "transpose": 0.5,
+        "transpose": 0.0,
         "brightness": 0.1,
         "contrast": 0.1,
         "saturation": 0.1,
@@ -98,14 +99,14 @@ def content(folder: Path) -> dict[str, bytes]:
 
 def test_it_learns_to_find_them(tmp_path: Path) -> None:
     frames = write_frames(tmp_path / "frames", train_frames=64)
-    out = run(frames, tmp_path / "out", epochs=20)
+    out = run(frames, tmp_path / "out", epochs=16)
     lessons = open_lessons(frames)
     val = lessons.pack.rows("val")
     detector = Detector(out, threads=1)
     precision = average_precision(lessons.truth(val), detector(np.asarray(lessons.pack.images[val])), 2)
     assert precision[:, 0].mean() > 0.9
     history = pd.read_csv(tmp_path / "out.csv")
-    assert history["epoch"].tolist() == list(range(1, 21))
+    assert history["epoch"].tolist() == list(range(1, 17))
     assert history["box_loss"].iloc[-1] < history["box_loss"].iloc[0]
     config = json.loads((out / "config.json").read_text())
     assert config["classes"] == ["bolt", "nut"]
@@ -146,23 +147,17 @@ def test_the_same_run_gives_the_same_bytes_cut_off_or_not(tmp_path: Path, monkey
 def test_given_weights_are_where_it_starts(tmp_path: Path) -> None:
     frames = write_frames(tmp_path / "frames")
     first = run(frames, tmp_path / "first", epochs=1)
-    second = run(frames, tmp_path / "second", first / "model.safetensors", epochs=1, lr=1e-12, ema_decay=0.0)
+    second = run(
+        frames, tmp_path / "second", first / "model.safetensors", epochs=1, lr=1e-12, lr_others=1e-12, ema_decay=0.0
+    )
     before, after = (load_file(folder / "model.safetensors") for folder in (first, second))
     weights = [name for name in before if name.endswith("weight")]
     assert all(np.allclose(before[name], after[name], atol=1e-6) for name in weights)
 
 
-def test_frames_are_found_in_by_what_learned_from_windows(tmp_path: Path) -> None:
-    views = SETTINGS["views"] | {"side": 32}
-    frames = write_frames(tmp_path / "frames", train_frames=64)
-    out = run(frames, tmp_path / "out", epochs=20, val_every=8, views=views)
-    detector, lessons = Detector(out, threads=1), open_lessons(frames)
-    assert detector.size == SIZE
-    val = lessons.pack.rows("val")
-    found = average_precision(lessons.truth(val), detector(np.asarray(lessons.pack.images[val])), 2)
-    assert found[:, 0].mean() > 0.5
-    measured = pd.read_csv(tmp_path / "out.csv").set_index("epoch")["val_map50"].dropna()
-    assert measured.index.tolist() == [8, 16, 20]
+def test_views_may_have_another_side_than_frames(tmp_path: Path) -> None:
+    out = run(write_frames(tmp_path / "frames"), tmp_path / "out", side=96)
+    assert Detector(out, threads=1).size == SIZE
 
 
 def test_missing_weights_are_an_error(tmp_path: Path) -> None:
@@ -175,7 +170,7 @@ def test_missing_weights_are_an_error(tmp_path: Path) -> None:
 def test_a_loss_that_is_no_number_stops_the_run(tmp_path: Path) -> None:
     frames = write_frames(tmp_path / "frames", 8, 4)
     with pytest.raises(InputError, match="lower lr"):
-        run(frames, tmp_path / "out", lr=1e18, epochs=4, warmup_epochs=0)
+        run(frames, tmp_path / "out", lr=1e18, lr_others=1e18, epochs=4, warmup_epochs=0)
 
 
 def test_frames_that_were_never_packed_are_named(tmp_path: Path) -> None:

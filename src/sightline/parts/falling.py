@@ -19,7 +19,7 @@ SPEEDS = (200.0, 300.0)
 """px/s downwards at the upper edge of the frame."""
 PAUSE, PAUSE_EVERY = 2.8, 15.0
 """Seconds without a new part, so that the frame empties, once in so many seconds."""
-TOGETHER = 0.2
+TOGETHER = 0.12
 """Share of the parts that fall right beside or behind the one before them."""
 EARLIEST, LATEST = (-1.0, -0.4), (0.5, 1.0)
 """Seconds before its start in which the first part, and before its end in which the last part enters a video."""

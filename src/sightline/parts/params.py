@@ -64,17 +64,16 @@ class Frames(Section):
 
 
 class Views(Section):
-    """What the detector learns from: windows of packed frames, see :func:`sightline.parts.views.draw_view`.
+    """How training frames are varied, see :func:`sightline.parts.views.draw_view`; 0 is off.
 
-    ``side`` is that of a window in px of the packed frame; the share ``anywhere`` of them is not aimed at an object, and
-    up to the share ``overhang`` of a side may lie outside the frame. ``scale`` 0.3 zooms by 1 / 1.3 to 1.3, ``flip``,
-    ``flip_vertical`` and ``transpose`` (x and y change places) are probabilities, the others change by up to that share.
+    ``scale`` 0.3 zooms by 1 / 1.3 to 1.3; a view may lie outside the frame by the share ``shift`` of its side;
+    ``elsewhere`` is the share of views that need not show an object; ``flip``, ``flip_vertical`` and ``transpose`` are
+    probabilities, the others change by up to that share.
     """
 
-    side: Side
-    anywhere: Share
-    overhang: Annotated[float, Field(ge=0, le=0.5)]
     scale: float = Field(ge=0)
+    shift: Annotated[float, Field(ge=0, lt=0.5)]
+    elsewhere: Share
     flip: Share
     flip_vertical: Share
     transpose: Share
@@ -89,15 +88,19 @@ class Train(Section):
     ``architecture`` is ``detector`` (ours) or one of ultralytics', such as ``yolo11n``; ``weights`` a file to start
     from (.pt or .safetensors), or no such file to start from scratch. ``gains`` weigh the losses for boxes, classes and
     the distributions of box sides. An epoch has a view of each frame; ``val_frames`` are looked at whole after every
-    ``val_every`` epochs, for the learning curve.
+    ``val_every`` epochs, for the learning curve. ``side`` is that of the views in px: cut out around the few objects of
+    a frame, small ones teach as much in a part of the time.
+    ``lr`` is for convolutions, which Muon teaches, ``lr_others`` for all else, which AdamW does.
     """
 
     architecture: str
     weights: Path
     seed: int = Field(ge=0)
     epochs: Count
+    side: Side
     batch_size: Count
     lr: float = Field(gt=0)
+    lr_others: float = Field(gt=0)
     weight_decay: float = Field(ge=0)
     warmup_epochs: float = Field(ge=0)
     ema_decay: Share

@@ -31,6 +31,7 @@ from sightline.core.splits import split_digest
 from sightline.core.weights import write_weights
 from sightline.params import Compute, Runtime, load
 from sightline.parts.detector import Detector, suppress
+from sightline.parts.muon import Muon
 from sightline.parts.params import Parts, Train
 from sightline.parts.scoring import Truth, average_precision, choose_score
 from sightline.parts.views import draw_view
@@ -159,13 +160,7 @@ class _Course:
         average.load_state_dict(network.state_dict())
         self.average = Decoded(average.to(self.device)).eval()
         self.loss = DetectionLoss(network, settings.gains)
-        # Weight decay pulls weights of convolutions, not biases and norms.
-        groups = [
-            {"params": [p for p in network.parameters() if p.requires_grad and (p.ndim > 1) == decays]}
-            | {"weight_decay": settings.weight_decay if decays else 0.0}
-            for decays in (True, False)
-        ]
-        self.optimizer = torch.optim.AdamW(groups, settings.lr, fused=True)
+        self.optimizers = _optimizers(network, settings)
         self.precision = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}.get(compute.precision)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.precision == torch.float16)
         self.rows = lessons.pack.rows("train")
@@ -194,20 +189,23 @@ class _Course:
         return self.average
 
     def _step(self, batch: _Batch, step: int, steps_per_epoch: int) -> Tensor:
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.settings.lr * self._schedule(step, steps_per_epoch)
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = optimizer.defaults["lr"] * self._schedule(step, steps_per_epoch)
+            optimizer.zero_grad()
         images, rows, labels, boxes = (
             torch.from_numpy(array).to(self.device) for array in (batch.images, batch.rows, batch.labels, batch.boxes)
         )
         with torch.autocast(self.device.type, self.precision, enabled=self.precision is not None):
             outputs = self.network(as_input(images))
         losses = self.loss(outputs, rows, labels, boxes)
-        self.optimizer.zero_grad()
         total: Tensor = self.scaler.scale(losses.sum())
         total.backward()  # type: ignore[no-untyped-call]
-        self.scaler.unscale_(self.optimizer)
+        for optimizer in self.optimizers:
+            self.scaler.unscale_(optimizer)
         nn.utils.clip_grad_norm_(self.network.parameters(), GRADIENT_CLIP)
-        self.scaler.step(self.optimizer)
+        for optimizer in self.optimizers:
+            self.scaler.step(optimizer)
         self.scaler.update()
         self._follow(step)
         return losses.detach()
@@ -239,7 +237,9 @@ class _Course:
         for place, row in enumerate(rows.tolist()):
             own_labels, own_boxes = self.lessons.objects(row)
             key = (self.settings.seed, epoch, row)
-            view, moved, stays = draw_view(self.lessons.pack.images[row], own_boxes, key, self.settings.views)
+            view, moved, stays = draw_view(
+                self.lessons.pack.images[row], own_boxes, key, self.settings.views, self.settings.side
+            )
             images.append(view)
             places.append(np.full(len(moved), place))
             labels.append(own_labels[stays])
@@ -249,7 +249,7 @@ class _Course:
     def _entry(self, epoch: int, losses: Tensor) -> dict[str, float]:
         if not losses.isfinite().all():
             raise InputError(f"parts.train: the loss is not a number after epoch {epoch + 1}: lower lr")
-        entry = {"epoch": epoch + 1, "lr": self.optimizer.param_groups[0]["lr"]}
+        entry = {"epoch": epoch + 1, "lr": self.optimizers[0].param_groups[0]["lr"]}
         entry |= dict(zip(DetectionLoss.names, losses.tolist(), strict=True))
         is_due = (epoch + 1) % self.settings.val_every == 0 or epoch + 1 == self.settings.epochs
         return entry | (self._measure() if is_due else {})
@@ -264,18 +264,38 @@ class _Course:
         return _figures(average_precision(self.lessons.truth(self.measured), found, len(self.lessons.classes)))
 
     def _save(self, checkpoint: Path) -> None:
-        state = {name: getattr(self, name).state_dict() for name in ("network", "average", "optimizer", "scaler")}
+        states = [part.state_dict() for part in self._learning()]
         with replacing(checkpoint) as part:
-            torch.save(state | {"history": self.history}, part)
+            torch.save({"states": states, "history": self.history}, part)
 
     def _resume(self, checkpoint: Path) -> None:
         if not checkpoint.is_file():
             return
-        state = torch.load(checkpoint, map_location=self.device, weights_only=True)
-        for name in ("network", "average", "optimizer", "scaler"):
-            getattr(self, name).load_state_dict(state[name])
-        self.history = state["history"]
+        reached = torch.load(checkpoint, map_location=self.device, weights_only=True)
+        for part, state in zip(self._learning(), reached["states"], strict=True):
+            part.load_state_dict(state)
+        self.history = reached["history"]
         say(f"going on after epoch {len(self.history)}, which an earlier run reached")
+
+    def _learning(self) -> list[Any]:
+        """All that changes from step to step."""
+        return [self.network, self.average, *self.optimizers, self.scaler]
+
+
+def _optimizers(network: nn.Module, settings: Train) -> list[torch.optim.Optimizer]:
+    """Muon for convolutions that a norm follows, AdamW for all else; norms and biases do not decay."""
+    convolutions = [layer for layer in network.modules() if isinstance(layer, nn.Conv2d)]
+    inner = [layer.weight for layer in convolutions if layer.bias is None and layer.groups == 1]
+    others = [weight for weight in network.parameters() if all(weight is not own for own in inner)]
+    groups = [
+        {"params": [weight for weight in others if weight.requires_grad and (weight.ndim > 1) == decays]}
+        | {"weight_decay": settings.weight_decay if decays else 0.0}
+        for decays in (True, False)
+    ]
+    return [
+        Muon(inner, settings.lr, weight_decay=settings.weight_decay),
+        torch.optim.AdamW(groups, settings.lr_others, fused=True),
+    ]
 
 
 def _chosen(

@@ -1,7 +1,4 @@
-"""Random views of packed frames and their boxes: small windows around objects, scaled, turned, in another light.
-
-A window around an object teaches about as much as the whole frame for a fraction of its pixels; windows anywhere teach
-what the rest looks like. The network is convolutional and finds in frames what it learned in windows.
+"""Random views of a packed frame and its boxes: cut out, scaled, mirrored, in another light.
 
 Every random number comes from the key of its sample, so the same sample gets the same view whatever else is in its
 batch, and after a training was cut off and resumed.
@@ -18,58 +15,58 @@ from sightline.core.images import Pixels
 from sightline.parts.letterbox import GREY
 from sightline.parts.params import Views
 
-Floats = NDArray[np.float64]
-
 
 def draw_view(
-    image: Pixels, boxes: NDArray[np.float32], key: Sequence[int], settings: Views
+    image: Pixels, boxes: NDArray[np.float32], key: Sequence[int], settings: Views, side: int
 ) -> tuple[Pixels, NDArray[np.float32], NDArray[np.bool_]]:
-    """Draw one view.
+    """Draw one view: a window of the frame, as a rule one with an object in it.
 
     Args:
         image: uint8 RGB (S, S, 3).
         boxes: float32 (N, 4): centre x, y, width, height as shares of the square.
         key: non-negative numbers that belong to this sample and epoch alone.
-        settings: the view's side, and how strong each change is.
+        settings: how strong each change is.
+        side: of the view in px; it shows that much of the frame, more or less by the zoom.
 
     Returns:
-        The view, the boxes (M, 4) as shares of it and clipped to it, and which of the N they are: an object of which
-        less than a third is left in view is no longer one to be found.
+        The view, the boxes (M, 4) clipped to it, and which of the N they are: an object of which next to nothing is
+        left in view is no longer one to be found.
     """
     rng = np.random.default_rng(tuple(key))
-    side, size = settings.side, image.shape[0]
+    size = image.shape[0]
     zoom = np.exp(rng.uniform(-1, 1) * np.log1p(settings.scale))
-    middle = _aim(rng, boxes * size, size, side / zoom, settings)
-    factor = np.where(rng.random(2) < (settings.flip, settings.flip_vertical), -zoom, zoom)
-    # Which axis of the frame each axis of the view shows: bolts lie in all directions.
-    axes = [1, 0] if rng.random() < settings.transpose else [0, 1]
-    offset = side / 2 - factor * middle[axes]
-    matrix = np.zeros((2, 3))
-    matrix[[0, 1], axes] = factor
-    # Pixel centres lie half a pixel inside.
-    matrix[:, 2] = offset + 0.5 * factor - 0.5
-    view = cv2.warpAffine(np.asarray(image), matrix, (side, side), flags=cv2.INTER_LINEAR, borderValue=(GREY,) * 3)
+    centre = _centre(boxes * size, size, side / zoom, rng, settings)
+    pixels, boxes = np.asarray(image), boxes * size
+    if rng.random() < settings.transpose:
+        pixels, boxes, centre = pixels.transpose(1, 0, 2), boxes[:, [1, 0, 3, 2]], centre[::-1]
+    # From px of the frame to px of the view; pixel centres lie half a pixel inside.
+    factor = zoom * np.where(rng.random(2) < (settings.flip, settings.flip_vertical), -1.0, 1.0)
+    offset = side / 2 - factor * centre
+    places = offset + 0.5 * factor - 0.5
+    matrix = np.array([[factor[0], 0, places[0]], [0, factor[1], places[1]]])
+    view = cv2.warpAffine(np.ascontiguousarray(pixels), matrix, (side, side), borderValue=(GREY,) * 3)
 
-    centres, halves = boxes[:, axes] * size * factor + offset, boxes[:, 2:][:, axes] * size * zoom / 2
-    corners = np.concatenate([centres - halves, centres + halves], axis=1)
-    inside = corners.clip(0, side)
+    middles, halves = boxes[:, :2] * factor + offset, boxes[:, 2:] * zoom / 2
+    inside = np.concatenate([middles - halves, middles + halves], axis=1).clip(0, side)
     sides = inside[:, 2:] - inside[:, :2]
-    keeps = sides.prod(axis=1) > LEFT * (4 * halves.prod(axis=1))
+    keeps = (sides.prod(axis=1) > LEFT * (4 * halves.prod(axis=1))) & (sides.min(axis=1, initial=side) >= THINNEST)
     inside, sides = inside[keeps], sides[keeps]
     moved = np.concatenate([(inside[:, :2] + inside[:, 2:]) / 2, sides], axis=1) / side
     return _in_other_light(view, rng, settings), moved.astype(np.float32), keeps
 
 
-def _aim(rng: np.random.Generator, boxes: Floats, size: int, window: float, settings: Views) -> Floats:
-    """The middle (x, y) of a window in px of the frame: such that an object lies in it, or anywhere."""
-    if len(boxes) and rng.random() >= settings.anywhere:
-        aim = boxes[rng.integers(len(boxes))]
-        middle = aim[:2] + rng.uniform(-0.5, 0.5, 2) * np.maximum(window - WITHIN * aim[2:], 0)
+def _centre(
+    boxes: NDArray[np.float32], size: int, window: float, rng: np.random.Generator, settings: Views
+) -> NDArray[np.float64]:
+    """Where in the frame the middle of a window lies: an object is in it, unless chance or the frame has none."""
+    if len(boxes) and rng.random() >= settings.elsewhere:
+        box = boxes[rng.integers(len(boxes))]
+        centre = box[:2] + rng.uniform(-0.5, 0.5, 2) * (window - 0.6 * box[2:]).clip(0)
     else:
-        middle = rng.uniform(0, size, 2)
-    # A window larger than the frame lies around it.
-    low, high = sorted((window * (0.5 - settings.overhang), size - window * (0.5 - settings.overhang)))
-    return np.asarray(np.clip(middle, low, high))
+        centre = rng.uniform(0, size, 2)
+    # A frame that is smaller than the window lies inside it instead.
+    limits = np.sort([window * (0.5 - settings.shift), size - window * (0.5 - settings.shift)])
+    return np.asarray(centre.clip(*limits), dtype=np.float64)
 
 
 def _in_other_light(view: NDArray[Any], rng: np.random.Generator, settings: Views) -> Pixels:
@@ -81,6 +78,5 @@ def _in_other_light(view: NDArray[Any], rng: np.random.Generator, settings: View
     return np.asarray(cv2.LUT(view, tones.clip(0, 255).round().astype(np.uint8)), dtype=np.uint8)
 
 
-LEFT = 1 / 3
-WITHIN = 0.6
-"""The share of an object's sides that is kept inside the window that is aimed at it."""
+# Share of its area, and px, from which on what is left of an object at the edge is one.
+LEFT, THINNEST = 0.1, 2.0
