@@ -70,6 +70,33 @@ def test_nothing_counts_before_it_crosses() -> None:
     assert tallies == [0] * 20 + [1] * 19
 
 
+@pytest.mark.parametrize("overlap", [0, 1, 3])
+@pytest.mark.parametrize("prior", [None, even()])
+def test_a_part_whose_track_is_taken_over_by_a_box_of_a_piece_of_it_counts_once(
+    overlap: int, prior: Prior | None
+) -> None:
+    whole = path(1, range(3, 30), 3)
+    # From below the line on the detector sees the part's left end, then all of it again, as another track.
+    piece = {
+        frame: Sighting(2, box * [1, 1, 0, 1] + [0, 0, box[0] + 12, 0], 0.6, 0)
+        for frame, (_, box, _, _) in path(2, range(30 - overlap, 42), 3).items()
+    }
+    counter, parts = count(whole, piece, prior=prior)
+    assert counter.tally() == {0: 1}
+    (part,) = parts
+    frames = [moment.frame for moment in part.trail]
+    assert frames == sorted(set(frames)) == list(range(3, 42))
+
+
+def test_a_part_that_comes_out_from_behind_another_one_counts_for_itself() -> None:
+    front = path(1, range(3, 80), 3)
+    hidden = {
+        frame: Sighting(2, box * [1, 1, 0, 1] + [0, 0, box[0] + 12, 0], 0.6, 0)
+        for frame, (_, box, _, _) in path(2, range(10, 80), 3, x=300 + 40).items()
+    }
+    assert count(front, hidden, prior=even())[0].tally() == {0: 2}
+
+
 def test_centres_that_tremble_on_the_line_count_once() -> None:
     rng = np.random.default_rng(3)
     boxes = {

@@ -18,14 +18,17 @@ from sightline.parts.yolo import Decoded, DetectionLoss, as_input, build, load_p
 SRC = Path(__file__).parents[2] / "src"
 # Runs in a fresh interpreter; any connection or address look-up ends it.
 IMPORT = """
-import os, socket, sys, torch
+import cv2, os, socket, sys, torch
+from PIL import Image
 def refuse(*arguments, **options):
     raise SystemExit(f"asks the network: {arguments}")
 socket.getaddrinfo = socket.socket.connect = socket.create_connection = refuse
-before, save = dict(os.environ), torch.save
+before, save, open_picture, threads = dict(os.environ), torch.save, Image.open, cv2.getNumThreads()
 import sightline.parts.yolo
 from ultralytics.utils import SETTINGS
 assert torch.save is save
+assert Image.open is open_picture
+assert cv2.getNumThreads() == threads
 assert os.environ.get("OMP_NUM_THREADS") == before.get("OMP_NUM_THREADS")
 on = [name for name, value in SETTINGS.items() if value is True]
 assert not on, on

@@ -22,7 +22,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from sightline.core.boxes import iou
+from sightline.core.boxes import areas, intersections, iou
 from sightline.parts.motion import Axis, Direction, Prior
 
 Floats = NDArray[np.float64]
@@ -203,12 +203,16 @@ class Counter:
         return part.last.place - part.first.place >= LEAST_PROGRESS * max(expected, 0.0)
 
     def _confirm(self, part: Part) -> None:
+        if any(other.last.frame >= part.last.frame - 1 and self._began_on(part, other) for other in self.live):
+            # It is known in a moment whether the other one goes on.
+            return
         lost = self._lost_before(part)
         if lost is None:
             part.number = next(self._numbers)
             return
         lost.gap = max(lost.gap, part.gap, part.first.frame - lost.last.frame - 1)
-        lost.trail += part.trail
+        # Where one took over from the other both may have a box in a frame.
+        lost.trail = [moment for moment in lost.trail if moment.frame < part.first.frame] + part.trail
         lost.votes += part.votes
         part.became = lost
         self.live.remove(part)
@@ -220,6 +224,8 @@ class Counter:
         size = float(np.mean(part.first.box_xyxy[2:] - part.first.box_xyxy[:2]))
         for lost in self.live:
             frames = part.first.frame - lost.last.frame
+            if self._began_on(part, lost):
+                return lost
             if not lost.number or not 0 < frames <= self.rule.refind_frames + 1:
                 continue
             place, across = self._predict(lost, frames)
@@ -229,6 +235,24 @@ class Counter:
             if max(off, aside) < nearest:
                 nearest, found = max(off, aside), lost
         return found
+
+    def _began_on(self, new: Part, old: Part) -> bool:
+        """Whether the first box of a track lies on a part that had its last one about then: a box of a piece of it."""
+        frames = new.first.frame - old.last.frame
+        if not old.number or old.first.frame >= new.first.frame or not -self.rule.confirm <= frames <= 2:
+            return False
+        if frames > 0:
+            place = self._predict(old, frames)[0]
+        else:
+            place = next(moment.place for moment in reversed(old.trail) if moment.frame <= new.first.frame)
+        area = areas(new.first.box_xyxy[None])[0]
+        for moment in old.trail[-RECENT:]:
+            way = np.zeros(2)
+            way[self.axis.number] = (place - moment.place) * self.axis.side * self.axis.sign
+            moved = moment.box_xyxy + np.tile(way, 2)
+            if intersections(new.first.box_xyxy[None], moved[None])[0, 0] >= WITHIN * area:
+                return True
+        return False
 
     def _predict(self, part: Part, frames: int) -> tuple[float, float]:
         """Place and position across, ``frames`` after a part's latest box."""
@@ -327,6 +351,7 @@ FIRST_FRAME = 1
 LINGER = 30
 LEAST_PROGRESS = 0.3
 TWIN_IOU, TWIN_SHARE = 0.5, 0.6
+WITHIN = 0.7
 ALONG_ERROR = 0.15
 ACROSS_ERROR = 0.05
 BACKWARD_ERROR = 0.1

@@ -32,6 +32,11 @@ class Axis(NamedTuple):
         return int(self.direction in ("down", "up"))
 
     @property
+    def sign(self) -> int:
+        """1 where px grow along the way, else -1."""
+        return 1 if self.direction in ("down", "right") else -1
+
+    @property
     def side(self) -> int:
         """The frame's extent along the axis in px."""
         return (self.width, self.height)[self.number]

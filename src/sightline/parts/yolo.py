@@ -13,15 +13,17 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import cv2
 import torch
 import yaml
+from PIL import Image
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from sightline.core.errors import InputError
 
-_environment, _save = dict(os.environ), torch.save
+_environment, _save, _open, _threads = dict(os.environ), torch.save, Image.open, cv2.getNumThreads()
 with tempfile.TemporaryDirectory() as _home:
     os.environ |= {
         "YOLO_CONFIG_DIR": _home,
@@ -35,11 +37,14 @@ with tempfile.TemporaryDirectory() as _home:
     from ultralytics.utils.loss import v8DetectionLoss
 
     SETTINGS.update({name: False for name, value in SETTINGS.items() if value is True})  # type: ignore[no-untyped-call]
-# What it changed for the whole process: threads of child processes, and a writer of checkpoints that tries thrice.
+# What it changed for the whole process: threads of child processes and of OpenCV, a writer of checkpoints that tries
+# thrice, and a reader of pictures that installs packages.
 for _name in ("OMP_NUM_THREADS", "NUMEXPR_MAX_THREADS"):
     if _name not in _environment:
         os.environ.pop(_name, None)
 torch.save = _save
+Image.open = _open
+cv2.setNumThreads(_threads)
 
 
 def read_architecture(name: str) -> dict[str, Any]:
