@@ -83,7 +83,8 @@ def train(
     with replacing_folder(out) as part:
         write_weights(part / "model.safetensors", learned.network.state_dict())
         val = lessons.pack.rows("val")
-        export_onnx(learned, part / "model.onnx", np.asarray(lessons.pack.images[val[:8]]), ("boxes", "scores"))
+        sample = np.asarray(lessons.pack.images[val[:8]])
+        export_onnx(learned.fuse(), part / "model.onnx", sample, ("boxes", "scores"))
         config = {"architecture": architecture, "classes": list(lessons.classes)} | PREPROCESSING
         write_json(part / "config.json", config | _chosen(part, config, lessons, val, compute.threads))
     shutil.rmtree(checkpoints, ignore_errors=True)

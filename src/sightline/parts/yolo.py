@@ -120,6 +120,15 @@ class Decoded(nn.Module):
         found = self.network(as_input(images)).float().transpose(1, 2)
         return found[..., :4], found[..., 4:]
 
+    def fuse(self) -> "Decoded":
+        """Fold norms into the convolutions before them, for good: it then runs in two thirds of the time.
+
+        ONNX Runtime would do it as well, but does not know the norm in what torch's exporter makes of it.
+        """
+        network: Any = self.network
+        network.fuse(verbose=False)
+        return self
+
 
 def as_input(images: Tensor) -> Tensor:
     """Uint8 RGB (B, S, S, 3) as a network of ultralytics takes it: float from 0 to 1, (B, 3, S, S)."""
