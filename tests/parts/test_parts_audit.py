@@ -385,7 +385,14 @@ def test_the_sample_of_the_challenge_is_laid_out_and_fits(tmp_path: Path) -> Non
 
 def test_the_drawn_videos_fit_and_a_shift_planted_in_them_is_found(tmp_path: Path) -> None:
     settings = load("parts", Parts, ROOT / "params.yaml").data.synthetic
-    brief = {"train_seconds": 0.1, "val_seconds": 0.1, "test_seconds": 4, "size": 256, "parts_per_second": 3}
+    brief = {
+        "train_seconds": 0.1,
+        "train_videos": 1,
+        "val_seconds": 0.1,
+        "test_seconds": 4,
+        "size": 256,
+        "parts_per_second": 3,
+    }
     draw_dataset(tmp_path, settings.model_copy(update=brief), 2)
     found = audited(tmp_path)
     assert messages(found, "error") == []

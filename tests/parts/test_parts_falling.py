@@ -54,6 +54,13 @@ def test_it_is_in_view_once_as_long_as_real_parts_are_and_came_from_above(falls:
         assert fall.centre(fall.enters + frames[-1] / 30)[1] > FRAME
 
 
+def test_no_bolt_shows_its_end_all_the_way(falls: list[Fall]) -> None:
+    for fall in falls:
+        if fall.part.label == "bolt":
+            lean = fall.attitude(fall.time_at(FRAME / 2)) @ [0, 0, 1]
+            assert np.degrees(np.arccos(abs(lean[2]))) > 30
+
+
 def test_the_time_at_a_height_is_when_it_is_there(falls: list[Fall]) -> None:
     for fall in falls:
         assert fall.centre(fall.time_at(400))[1] == pytest.approx(400)

@@ -13,13 +13,16 @@ from numpy.typing import NDArray
 from pycocotools import mask as rle
 from pycocotools.coco import COCO
 
+from sightline.parts.annotations import read_coco
+from sightline.parts.layout import number_images, read_layout
 from sightline.parts.params import Synthetic
 from sightline.parts.synthetic import draw_dataset, make_film
 from sightline.parts.video import open_frames
 
 SETTINGS = Synthetic(
-    train_seconds=3, val_seconds=16, test_seconds=2, size=160, fps=15, parts_per_second=1.6, nuts=0.2, seed=3
-)
+    train_seconds=6, train_videos=2, val_seconds=16, test_seconds=2, size=160, fps=15, parts_per_second=1.6, nuts=0.2,
+    seed=3,
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +55,23 @@ def masks(content: dict[str, Any]) -> Iterator[tuple[dict[str, Any], NDArray[np.
         yield entry, rle.decode(entry["segmentation"]).astype(bool)
 
 
-@pytest.mark.parametrize(("split", "frames"), [("train", 45), ("val", 240), ("test", 30)])
+def test_videos_for_training_have_a_workshop_each(folder: Path) -> None:
+    clips = read_layout(folder)
+    assert [clip.name for clip in clips] == ["train-train-01", "train-train-02", "val", "test"]
+    middles = []
+    coco = read_coco(clips[0].annotations)
+    for clip in clips[:2]:
+        assert clip.source is not None
+        with open_frames(clip.source) as video:
+            frames = list(video)
+        middles.append(np.median(frames, axis=0))
+        assert number_images(clip, coco, 1)["frame"].tolist() == list(range(1, len(frames) + 1)) == list(range(1, 46))
+    assert np.abs(middles[0] - middles[1]).mean() > 8
+    tracks = coco.boxes.merge(coco.images, on="image_id").groupby("track")["file_name"]
+    assert tracks.agg(lambda names: names.str.split("/").str[0].nunique()).max() == 1
+
+
+@pytest.mark.parametrize(("split", "frames"), [("val", 240), ("test", 30)])
 def test_the_layout_is_that_of_the_challenge(folder: Path, split: str, frames: int) -> None:
     with open_frames(folder / f"images/{split}/{split}.mp4") as video:
         assert (video.width, video.height, video.fps) == (160, 160, 15)
@@ -79,7 +98,7 @@ def test_boxes_hold_what_is_seen(val: Truth) -> None:
 
 
 def test_boxes_are_exact_where_nothing_hides_a_part() -> None:
-    film = make_film(SETTINGS, 1, SETTINGS.val_seconds)
+    film = make_film(SETTINGS, (1, 0), SETTINGS.val_seconds)
     without_bars = replace(film, scenery=replace(film.scenery, bars=()))
     alone = [seen[0] for _, seen in map(without_bars.draw, range(0, film.frames, 2)) if len(seen) == 1]
     assert len(alone) > 10
@@ -97,7 +116,7 @@ def test_masks_of_one_frame_do_not_overlap(val: Truth) -> None:
 
 
 def test_boxes_lie_where_the_picture_differs_from_the_empty_scene() -> None:
-    film = make_film(SETTINGS, 1, SETTINGS.val_seconds)
+    film = make_film(SETTINGS, (1, 0), SETTINGS.val_seconds)
     empty = replace(film, falls=[])
     for number in range(0, film.frames, 12):
         picture, seen = film.draw(number)
@@ -145,8 +164,8 @@ def test_the_files_do_not_depend_on_threads_and_do_on_the_seed(folder: Path, tmp
     short = SETTINGS.model_copy(update={"val_seconds": 2})
     draw_dataset(tmp_path / "alone", short, threads=0)
     alone, drawn = contents(tmp_path / "alone"), contents(folder)
-    for split in ("train", "test"):
-        for name in (f"images/{split}/{split}.mp4", f"annotations/instances_{split}.json"):
+    for split, video in (("train", "train-01"), ("train", "train-02"), ("test", "test")):
+        for name in (f"images/{split}/{video}.mp4", f"annotations/instances_{split}.json"):
             # Nor does one video depend on how long another one is.
             assert alone[name] == drawn[name]
     draw_dataset(tmp_path / "other", short.model_copy(update={"seed": 4}), threads=0)
@@ -154,7 +173,7 @@ def test_the_files_do_not_depend_on_threads_and_do_on_the_seed(folder: Path, tmp
 
 
 def test_each_split_has_a_workshop_of_its_own() -> None:
-    walls = [make_film(SETTINGS, number, 2).scenery.behind(0.5).ravel() for number in range(3)]
+    walls = [make_film(SETTINGS, (number, 0), 2).scenery.behind(0.5).ravel() for number in range(3)]
     similar = np.corrcoef(np.sqrt(walls)) - np.eye(3)
     assert similar.max() < 0.8
 

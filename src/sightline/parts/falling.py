@@ -21,10 +21,15 @@ PAUSE, PAUSE_EVERY = 2.8, 15.0
 """Seconds without a new part, so that the frame empties, once in so many seconds."""
 TOGETHER = 0.12
 """Share of the parts that fall right beside or behind the one before them."""
+BESIDE = (30.0, 80.0)
+"""px between the middles of two such parts, side by side."""
 EARLIEST, LATEST = (-1.0, -0.4), (0.5, 1.0)
 """Seconds before its start in which the first part, and before its end in which the last part enters a video."""
 TUMBLING = ((0.6, 0, 25), (0.3, 25, 110), (0.1, 110, 260))
 """Shares of the parts that turn by between so and so many degrees a second."""
+END_ON = 0.85
+"""A bolt whose axis points at the camera all the way looks like a nut to anybody: half-way down its axis has a share of
+the line of sight of this at most."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +95,7 @@ def plan_falls(seed: tuple[int, ...], seconds: float, per_second: float, nuts: f
     for number in range(count):
         own = np.random.default_rng((*seed, 1, number))
         before = falls[-1] if follows[number] else None
-        x = before.x + own.choice((-1, 1)) * own.uniform(15, 55) if before else own.choice(chutes) + own.normal(0, 18)
+        x = before.x + own.choice((-1, 1)) * own.uniform(*BESIDE) if before else own.choice(chutes) + own.normal(0, 18)
         part = make_nut(own) if is_nut[number] else make_bolt(own)
         falls.append(_fall(own, part, float(enters[number]), float(np.clip(x, 50, 590)), before))
     return falls
@@ -124,5 +129,9 @@ def _fall(rng: np.random.Generator, part: Part, enters: float, x: float, before:
     _, slow, fast = TUMBLING[rng.choice(len(TUMBLING), p=[kind[0] for kind in TUMBLING])]
     axis = rng.normal(size=3)
     tumble = axis / np.linalg.norm(axis) * np.deg2rad(rng.uniform(slow, fast))
-    # A quaternion of normal numbers: any attitude is as likely as any other.
-    return Fall(part, enters, x, (float(aside), down), near, Rotation.from_quat(rng.normal(size=4)), tumble)
+    while True:
+        # A quaternion of normal numbers: any attitude is as likely as any other.
+        turn = Rotation.from_quat(rng.normal(size=4))
+        fall = Fall(part, enters, x, (float(aside), down), near, turn, tumble)
+        if part.label == "nut" or abs(fall.attitude(fall.time_at(FRAME / 2))[2, 2]) <= END_ON:
+            return fall
