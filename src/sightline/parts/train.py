@@ -337,4 +337,4 @@ GRADIENT_CLIP = 10.0
 VAL_BATCH = 16
 # Detections below this score do not matter for average precision; what non-maximum suppression is tried with.
 FAINT = 0.01
-OVERLAPS_TRIED, TYPICAL_OVERLAP = (0.5, 0.6, 0.7), 0.6
+OVERLAPS_TRIED, TYPICAL_OVERLAP = (0.5, 0.6, 0.7, 0.8), 0.6

@@ -114,6 +114,10 @@ class Decoded(nn.Module):
         head = layers[-1]
         # Its points are computed in the graph, so that the batch can have any size.
         head.dynamic, head.xyxy, head.export = True, True, True
+        # Torch's exporter warns of tensors that are neither weights nor buffers.
+        stride = head.stride
+        del head.stride
+        head.register_buffer("stride", stride, persistent=False)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Boxes and scores."""
