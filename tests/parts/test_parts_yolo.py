@@ -67,15 +67,18 @@ def test_other_names_are_refused(name: str) -> None:
         read_architecture(name)
 
 
-def test_decoded_boxes_are_those_of_ultralytics() -> None:
+def test_decoded_boxes_are_those_of_ultralytics_fused_or_not() -> None:
     torch.manual_seed(0)
     network = build(read_architecture("detector"), 2).eval()
     images = torch.randint(0, 256, (2, 96, 96, 3), dtype=torch.uint8)
     with torch.inference_mode():
         theirs = network(as_input(images))[0]
         boxes, scores = Decoded(network)(images)
+        fused_boxes, fused_scores = Decoded(network).fuse()(images)
     assert torch.allclose(xywh2xyxy(theirs[:, :4].transpose(1, 2)), boxes, atol=1e-3)
     assert torch.equal(theirs[:, 4:].transpose(1, 2), scores)
+    assert torch.allclose(fused_boxes, boxes, atol=1e-2)
+    assert torch.allclose(fused_scores, scores, atol=1e-4)
 
 
 def test_the_loss_of_a_batch_is_a_mean_of_theirs() -> None:

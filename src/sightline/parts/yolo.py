@@ -119,11 +119,24 @@ class Decoded(nn.Module):
         head = layers[-1]
         # Its points are computed in the graph, so that the batch can have any size.
         head.dynamic, head.xyxy, head.export = True, True, True
+        # Torch's exporter warns of tensors that are neither weights nor buffers.
+        stride = head.stride
+        del head.stride
+        head.register_buffer("stride", stride, persistent=False)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Boxes and scores."""
         found = self.network(as_input(images)).float().transpose(1, 2)
         return found[..., :4], found[..., 4:]
+
+    def fuse(self) -> "Decoded":
+        """Fold norms into the convolutions before them, for good: it then runs in two thirds of the time.
+
+        ONNX Runtime would do it as well, but does not know the norm in what torch's exporter makes of it.
+        """
+        network: Any = self.network
+        network.fuse(verbose=False)
+        return self
 
 
 def as_input(images: Tensor) -> Tensor:
