@@ -26,6 +26,7 @@ SETTINGS = {
     "architecture": "detector",
     "weights": "data/none",
     "seed": 3,
+    "threads": 1,
     "epochs": 2,
     "side": 64,
     "batch_size": 8,

@@ -61,7 +61,7 @@ def train(
         frames: the pack that ``parts-frames`` leaves.
         weights: ``.pt`` or ``.safetensors`` to start from; with another name ending the start is random.
         settings: ``parts.train``.
-        compute: device, threads and precision.
+        compute: device and precision.
         workers: threads that prepare batches; they do not change the result.
         out: the folder with ``model.safetensors``, ``model.onnx`` (:class:`Decoded`) and ``config.json``.
         history: the learning curves (CSV): epoch, lr, the three losses, and now and then mAP50 and mAP50-95 on 'val'.
@@ -72,7 +72,7 @@ def train(
     lessons = open_lessons(frames)
     is_pretrained = weights.suffix in (".pt", ".safetensors")
     architecture = read_architecture(settings.architecture)
-    prepare(compute, settings.seed)
+    prepare(compute.model_copy(update={"threads": settings.threads}), settings.seed)
     _keep_memory()
     network = build(architecture, len(lessons.classes))
     if is_pretrained:
