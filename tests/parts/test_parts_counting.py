@@ -97,6 +97,14 @@ def test_a_part_that_comes_out_from_behind_another_one_counts_for_itself() -> No
     assert count(front, hidden, prior=even())[0].tally() == {0: 2}
 
 
+def test_what_the_detector_is_never_sure_of_is_no_part() -> None:
+    rule = Rule(0.5, "down", 4, 15, sure=0.5)
+    faint = {frame: one._replace(score=0.4) for frame, one in path(1, range(3, 80), 3).items()}
+    assert count(faint, rule=rule)[0].tally() == {}
+    seen_well = {frame: one._replace(score=0.6) if frame in (5, 6, 7, 30) else one for frame, one in faint.items()}
+    assert count(seen_well, rule=rule)[0].tally() == {0: 1}
+
+
 def test_centres_that_tremble_on_the_line_count_once() -> None:
     rng = np.random.default_rng(3)
     boxes = {

@@ -93,7 +93,7 @@ def test_every_combination_is_a_recipe_and_scores_are_shares_of_the_threshold() 
     line = LINE.model_copy(update={"line": [0.5, 0.6]})
     found = recipes(settings, line, 0.4, "down", None)
     assert len(found) == 8
-    assert found[0] == Recipe(Association("bytetrack", 0.4, 0.4, 0.1, 10), Rule(0.5, "down", 3, 10), None, 0.1, 3)
+    assert found[0] == Recipe(Association("bytetrack", 0.4, 0.4, 0.1, 10), Rule(0.5, "down", 3, 10, 0.4), None, 0.1, 3)
     assert {recipe.association.high_score for recipe in found} == {0.4, 0.2}
 
 

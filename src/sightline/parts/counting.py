@@ -3,7 +3,8 @@
 What a tracker calls a track is not yet a part: some are flickers of the detector, and a part that was hidden comes back
 as another track. A :class:`Part` is what one or more tracks are the boxes of. It is
 
-- confirmed once it has enough boxes and has moved the way parts move: short and standing tracks never count;
+- confirmed once it has enough boxes that the detector is sure of and has moved the way parts move: short, faint and
+  standing tracks never count;
 - the same part as one that was lost shortly before, where that would be by now;
 - counted when it crosses the line, or, first seen below it, if by the way that parts move (where that is known) it must
   have crossed while the video ran; what was below the line from the start is not counted;
@@ -31,12 +32,17 @@ How = Literal["crossed", "crossed unseen"]
 
 @dataclass(frozen=True)
 class Rule:
-    """When a part counts: ``line`` is a share of the way through the frame along ``direction``."""
+    """When a part counts: ``line`` is a share of the way through the frame along ``direction``.
+
+    ``confirm`` boxes of the score ``sure`` or more make a track a part; one that was lost for up to ``refind_frames``
+    is found again.
+    """
 
     line: float
     direction: Direction
     confirm: int
     refind_frames: int
+    sure: float = 0.0
 
 
 class Sighting(NamedTuple):
@@ -197,7 +203,7 @@ class Counter:
         return part
 
     def _is_one(self, part: Part) -> bool:
-        if len(part.trail) < self.rule.confirm:
+        if sum(moment.score >= self.rule.sure for moment in part.trail) < self.rule.confirm:
             return False
         expected = self._ahead(part.first.place, part.last.frame - part.first.frame, 1.0) - part.first.place
         return part.last.place - part.first.place >= LEAST_PROGRESS * max(expected, 0.0)

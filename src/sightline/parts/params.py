@@ -138,8 +138,8 @@ class Line(Section):
     """What is counted.
 
     ``line`` is where parts are counted, as a share of their way through the frame; tried on validation. A track is a
-    part once it has ``confirm`` boxes. A part that was lost is found again by a track that begins up to
-    ``refind_frames`` later where the part would be. ``direction`` null: as the true tracks go.
+    part once it has ``confirm`` boxes that reach the detector's own threshold. A part that was lost is found again by a
+    track that begins up to ``refind_frames`` later where the part would be. ``direction`` null: as the true tracks go.
     """
 
     line: list[Fraction] = Field(min_length=1)

@@ -35,7 +35,7 @@ def recipes(track: Track, line: Line, threshold: float, direction: Direction, pr
     return [
         Recipe(
             Association(track.tracker, min(high * threshold, 1.0), min(new * threshold, 1.0), min_iou, lost),
-            Rule(at, direction, line.confirm, line.refind_frames),
+            Rule(at, direction, line.confirm, line.refind_frames, threshold),
             prior,
             min(track.low_score, threshold),
             track.fill,
