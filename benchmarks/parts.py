@@ -23,7 +23,8 @@ import sys
 import tempfile
 import time
 import types
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -35,7 +36,6 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "src"))
 
 import mot
 from sightline.core.files import read_json
-from sightline.core.images import Pixels
 from sightline.core.progress import progress
 from sightline.parts.annotations import read_coco
 from sightline.parts.count import count_video, load_deployed
@@ -271,20 +271,9 @@ def detector_only(video: Path) -> None:
     """Read and detect, nothing else."""
     detector = Detector(DETECTOR)
     with open_frames(video) as frames:
-        for batch in batches(frames, 8):
+        frames = iter(frames)
+        while batch := list(islice(frames, 16)):
             detector(batch)
-
-
-def batches(frames: Any, size: int) -> Iterator[Pixels]:
-    """Frames, some at a time."""
-    waiting = []
-    for frame in frames:
-        waiting.append(frame)
-        if len(waiting) == size:
-            yield np.stack(waiting)
-            waiting = []
-    if waiting:
-        yield np.stack(waiting)
 
 
 def theirs(video: Path, tracker: str) -> pd.DataFrame:

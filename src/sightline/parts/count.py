@@ -35,7 +35,7 @@ from sightline.parts.tracker import Association, Tracker, fill_gaps
 from sightline.parts.video import Frames, VideoWriter, open_frames
 
 T = TypeVar("T")
-Detect = Callable[[Pixels], list[Detections]]
+Detect = Callable[[Sequence[Pixels]], list[Detections]]
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ def count_video(
     out: Path,
     settings: Video,
     *,
-    batch_size: int = 8,
+    batch_size: int = 16,
     threads: int = 1,
 ) -> Counted:
     """Count the parts of a video and write the folder ``out``, whole or not at all.
@@ -300,17 +300,12 @@ def _summary(counted: Counted, recipe: Recipe, frames: Frames) -> dict[str, Any]
     }
 
 
-def _detected(frames: Frames, detect: Detect, batch_size: int) -> Iterator[tuple[Pixels, list[Detections]]]:
-    """Batches of frames (B, H, W, 3) with what is in them; read and detected in threads, a little ahead."""
+def _detected(frames: Frames, detect: Detect, batch_size: int) -> Iterator[tuple[list[Pixels], list[Detections]]]:
+    """Batches of frames with what is in them; read and detected in threads, a little ahead."""
     with progress(frames, "counting", frames.expected, "frame") as bar:
-        batches = _ahead(_stacks(bar, batch_size), depth=2)
+        several = iter(bar)
+        batches = _ahead(iter(lambda: list(islice(several, batch_size)), []), depth=2)
         yield from _ahead(((batch, detect(batch)) for batch in batches), depth=2)
-
-
-def _stacks(frames: Iterable[Pixels], size: int) -> Iterator[Pixels]:
-    frames = iter(frames)
-    while batch := list(islice(frames, size)):
-        yield np.stack(batch)
 
 
 def _ahead(items: Iterable[T], depth: int) -> Iterator[T]:

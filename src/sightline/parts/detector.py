@@ -1,5 +1,7 @@
 """Find parts in frames with what ``parts-train`` leaves, on ONNX Runtime: neither torch nor ultralytics is needed."""
 
+import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +12,7 @@ from numpy.typing import NDArray
 from sightline.core.errors import InputError
 from sightline.core.files import read_json
 from sightline.core.images import Pixels
+from sightline.core.parallel import map_ordered
 from sightline.core.serving import OnnxNetwork
 from sightline.parts.letterbox import fit, scales
 
@@ -32,7 +35,7 @@ class Detector:
     """The trained detector.
 
     >>> detector = Detector(Path("models/parts/detector"))
-    >>> detector(frames)[0].boxes_xyxy.shape  # frames: uint8 RGB (B, H, W, 3)
+    >>> detector(frames)[0].boxes_xyxy.shape  # frames: of uint8 RGB (H, W, 3)
     (n, 4)
 
     Attributes:
@@ -41,6 +44,8 @@ class Detector:
             its own.
         overlap: of two boxes with a higher IoU the better one stays, whatever their classes: a part is one thing.
         size: side in px of the square that frames are fitted into.
+        threads: frames that are looked at at the same time.
+        together: frames that one run of the network takes.
 
     Raises:
         InputError: ``folder`` holds no detector.
@@ -55,21 +60,27 @@ class Detector:
         except (OSError, ValueError, KeyError, TypeError) as error:
             reason = f"config.json lacks {error}" if isinstance(error, KeyError) else " ".join(str(error).split())
             raise InputError(f"{folder} holds no detector of parts-train: {reason}") from None
-        self.network = OnnxNetwork(folder / "model.onnx", threads)
+        # A CPU does more with a frame a thread than with threads that share a frame, and so wait for one another; and
+        # what is found does not depend on how many there are.
+        self.network = OnnxNetwork(folder / "model.onnx", threads=1)
         self.size = self.network.size
+        self.threads = threads or os.cpu_count() or 1
+        self.together = ON_A_GPU if "CUDAExecutionProvider" in self.network.session.get_providers() else 1
 
-    def __call__(self, frames: Pixels) -> list[Detections]:
-        """What is in each of the frames, uint8 RGB (B, H, W, 3) of any one size; B may be 0."""
-        if not len(frames):
-            return []
+    def __call__(self, frames: Sequence[Pixels]) -> list[Detections]:
+        """What is in each of the frames, uint8 RGB (H, W, 3)."""
+        runs = [frames[start : start + self.together] for start in range(0, len(frames), self.together)]
+        return [found for run in map_ordered(self._find, runs, self.threads) for found in run]
+
+    def _find(self, frames: Sequence[Pixels]) -> list[Detections]:
         outputs = self.network(np.stack([fit(frame, self.size) for frame in frames]))
-        height, width = frames.shape[1:3]
-        limits = np.array([width, height, width, height], np.float32)
-        shrunk = scales(width, height, self.size).astype(np.float32)
         found = []
-        for boxes, scores in zip(outputs["boxes"], outputs["scores"], strict=True):
+        for frame, boxes, scores in zip(frames, outputs["boxes"], outputs["scores"], strict=True):
+            height, width = frame.shape[:2]
             kept = suppress(boxes, scores, self.score, self.overlap)
-            found.append(Detections((kept.boxes_xyxy / shrunk).clip(0, limits), kept.scores, kept.labels))
+            corners = kept.boxes_xyxy / scales(width, height, self.size).astype(np.float32)
+            limits = np.array([width, height, width, height], np.float32)
+            found.append(Detections(corners.clip(0, limits), kept.scores, kept.labels))
         return found
 
 
@@ -96,3 +107,6 @@ def suppress(boxes: NDArray[np.float32], scores: NDArray[np.float32], score: flo
     ).ravel()
     kept = candidates[order]
     return Detections(boxes[kept], best[kept], labels[kept].astype(np.int64))
+
+
+ON_A_GPU = 8

@@ -189,7 +189,7 @@ def _detect(one: _Recording, network: Detect) -> list[Detections]:
     with open_frames(one.source) as frames:
         bar = iter(progress(frames, f"detecting in {one.clip}", len(one.frames), "frame"))
         while batch := list(islice(bar, BATCH)):
-            found += network(np.stack(batch))
+            found += network(batch)
     return found
 
 
@@ -209,4 +209,4 @@ def _table(one: _Recording, found: Sequence[Detections], classes: Sequence[str])
 
 
 FAINTEST = 0.01
-BATCH = 8
+BATCH = 16
