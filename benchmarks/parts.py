@@ -271,8 +271,8 @@ def detector_only(video: Path) -> None:
     """Read and detect, nothing else."""
     detector = Detector(DETECTOR)
     with open_frames(video) as frames:
-        frames = iter(frames)
-        while batch := list(islice(frames, 16)):
+        waiting = iter(frames)
+        while batch := list(islice(waiting, 16)):
             detector(batch)
 
 

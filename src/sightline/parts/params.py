@@ -90,8 +90,8 @@ class Train(Section):
     the distributions of box sides. An epoch has a view of each frame; ``val_frames`` are looked at whole after every
     ``val_every`` epochs, for the learning curve. ``side`` is that of the views in px: cut out around the few objects of
     a frame, small ones teach as much in a part of the time.
-    ``lr`` is for convolutions, which Muon teaches, ``lr_others`` for all else, which AdamW does. ``threads`` of torch
-    take the place of ``compute.threads``.
+    ``lr`` is for convolutions, which Muon teaches, ``lr_others`` for all else, which AdamW does. On a CPU so many
+    ``threads`` learn from a share of each batch each.
     """
 
     architecture: str

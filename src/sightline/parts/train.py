@@ -7,7 +7,9 @@ same commit gives the same bytes, and frames come out of the pack's memory map.
 import ctypes
 import math
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -72,7 +74,7 @@ def train(
     lessons = open_lessons(frames)
     is_pretrained = weights.suffix in (".pt", ".safetensors")
     architecture = read_architecture(settings.architecture)
-    prepare(compute.model_copy(update={"threads": settings.threads}), settings.seed)
+    prepare(compute.model_copy(update={"threads": 1}), settings.seed)
     _keep_memory()
     network = build(architecture, len(lessons.classes))
     if is_pretrained:
@@ -145,8 +147,21 @@ class _Batch:
     boxes: NDArray[np.float32]
 
 
+class _Learner:
+    """A network with its loss, which one thread learns with."""
+
+    def __init__(self, network: nn.Module, gains: tuple[float, float, float]) -> None:
+        self.network, self.loss = network, DetectionLoss(network, gains)
+
+
 class _Course:
-    """A training. ``network`` learns; ``average`` follows it, and is what is measured and kept in the end."""
+    """A training. ``network`` learns; ``average`` follows it, and is what is measured and kept in the end.
+
+    On a CPU, copies of the network learn from shares of each batch at the same time, a thread each, and their gradients
+    are added up: threads inside one network's layers, small as they are here, would wait for one another most of the
+    time. A norm sees its share alone (Goyal et al., "Accurate, Large Minibatch SGD", 2017), and what is kept of its
+    statistics is that of the first.
+    """
 
     def __init__(
         self,
@@ -162,7 +177,11 @@ class _Course:
         self.network = network.to(self.device).to(memory_format=torch.channels_last)
         average.load_state_dict(network.state_dict())
         self.average = Decoded(average.to(self.device)).eval()
-        self.loss = DetectionLoss(network, settings.gains)
+        count = settings.threads if self.device.type == "cpu" else 1
+        self.learners = [
+            _Learner(one, settings.gains) for one in (network, *(deepcopy(network) for _ in range(1, count)))
+        ]
+        self.pool = ThreadPoolExecutor(count)
         self.optimizers = _optimizers(network, settings)
         self.precision = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}.get(compute.precision)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.precision == torch.float16)
@@ -178,10 +197,9 @@ class _Course:
         with progress(range(self.settings.epochs * steps), "training", unit="step") as bar:
             bar.update(len(self.history) * steps)
             for epoch in range(len(self.history), self.settings.epochs):
-                self.network.train()
                 losses = []
-                for number, batch in enumerate(self._batches(epoch)):
-                    losses.append(self._step(batch, epoch * steps + number, steps))
+                for number, shares in enumerate(self._batches(epoch)):
+                    losses.append(self._step(shares, epoch * steps + number, steps))
                     bar.update(1)
                 self.history.append(self._entry(epoch, torch.stack(losses).mean(0)))
                 if "val_map50" in self.history[-1]:
@@ -191,26 +209,41 @@ class _Course:
         write_csv(history, pd.DataFrame(self.history))
         return self.average
 
-    def _step(self, batch: _Batch, step: int, steps_per_epoch: int) -> Tensor:
+    def _step(self, shares: Sequence[_Batch], step: int, steps_per_epoch: int) -> Tensor:
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = optimizer.defaults["lr"] * self._schedule(step, steps_per_epoch)
-            optimizer.zero_grad()
-        images, rows, labels, boxes = (
-            torch.from_numpy(array).to(self.device) for array in (batch.images, batch.rows, batch.labels, batch.boxes)
-        )
-        with torch.autocast(self.device.type, self.precision, enabled=self.precision is not None):
-            outputs = self.network(as_input(images))
-        losses = self.loss(outputs, rows, labels, boxes)
-        total: Tensor = self.scaler.scale(losses.sum())
-        total.backward()  # type: ignore[no-untyped-call]
+        total = sum(len(share.images) for share in shares)
+        weights = [len(share.images) / total for share in shares]
+        losses = list(self.pool.map(self._study, self.learners, shares, weights))
+        learned = list(self.network.parameters())
+        for learner in self.learners[1 : len(shares)]:
+            for own, weight in zip(learned, learner.network.parameters(), strict=True):
+                if own.grad is not None and weight.grad is not None:
+                    own.grad += weight.grad
         for optimizer in self.optimizers:
             self.scaler.unscale_(optimizer)
-        nn.utils.clip_grad_norm_(self.network.parameters(), GRADIENT_CLIP)
+        nn.utils.clip_grad_norm_(learned, GRADIENT_CLIP)
         for optimizer in self.optimizers:
             self.scaler.step(optimizer)
         self.scaler.update()
         self._follow(step)
+        return torch.stack(losses).sum(0)
+
+    def _study(self, learner: _Learner, share: _Batch, weight: float) -> Tensor:
+        """Compute the gradients of a learner, whose weights are made those of ``network``; its part of the losses."""
+        if learner.network is not self.network:
+            with torch.no_grad():
+                torch._foreach_copy_(list(learner.network.parameters()), list(self.network.parameters()))
+        learner.network.train().zero_grad()
+        images, rows, labels, boxes = (
+            torch.from_numpy(array).to(self.device) for array in (share.images, share.rows, share.labels, share.boxes)
+        )
+        with torch.autocast(self.device.type, self.precision, enabled=self.precision is not None):
+            outputs = learner.network(as_input(images))
+        losses = weight * learner.loss(outputs, rows, labels, boxes)
+        total: Tensor = self.scaler.scale(losses.sum())
+        total.backward()  # type: ignore[no-untyped-call]
         return losses.detach()
 
     @torch.no_grad()
@@ -229,11 +262,13 @@ class _Course:
             return (step + 1) / (warmup + 1)
         return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(total - warmup, 1)))
 
-    def _batches(self, epoch: int) -> Iterator[_Batch]:
+    def _batches(self, epoch: int) -> Iterator[list[_Batch]]:
+        """Batches, each in as many shares as there are learners, or as it has frames."""
         order = np.random.default_rng((self.settings.seed, epoch)).permutation(self.rows)
         size = self.settings.batch_size
         parts = (order[start : start + size] for start in range(0, len(order), size))
-        return map_ordered(lambda rows: self._batch(epoch, rows), parts, min(self.workers, 1))
+        shares = (np.array_split(rows, min(len(self.learners), len(rows))) for rows in parts)
+        return map_ordered(lambda own: [self._batch(epoch, rows) for rows in own], shares, min(self.workers, 1))
 
     def _batch(self, epoch: int, rows: NDArray[np.int64]) -> _Batch:
         images, places, labels, boxes = [], [], [], []
@@ -327,7 +362,7 @@ def _chosen(
         found = [
             detections
             for start in range(0, len(val), VAL_BATCH)
-            for detections in detector(np.asarray(lessons.pack.images[val[start : start + VAL_BATCH]]))
+            for detections in detector([np.asarray(lessons.pack.images[row]) for row in val[start : start + VAL_BATCH]])
         ]
         score, f1 = choose_score(truth, found, classes)
         if not best or f1 > best["score"]["val_f1"]:
