@@ -98,6 +98,21 @@ def test_a_tracker_can_ask_for_faint_ones_too(tmp_path: Path) -> None:
     assert len(Detector(tmp_path / "detector", 1, score=0.1)(frames)[0]) == 1
 
 
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("together", [1, 2])
+def test_each_frame_has_its_own_detections_however_they_are_shared_out(
+    threads: int, together: int, tmp_path: Path
+) -> None:
+    # The network finds the same in each of its squares; frames of other sizes tell whose it is.
+    write_detector(tmp_path / "detector", np.array([[16, 8, 32, 24]]), np.array([[0.2, 0.9]]))
+    detector = Detector(tmp_path / "detector", threads)
+    detector.together = together
+    found = detector([np.zeros((SIZE * times, SIZE * times, 3), np.uint8) for times in range(1, 6)])
+    assert [detections.boxes_xyxy.tolist() for detections in found] == [
+        [[16 * times, 8 * times, 32 * times, 24 * times]] for times in range(1, 6)
+    ]
+
+
 def test_no_frames_no_detections(tmp_path: Path) -> None:
     write_detector(tmp_path / "detector", np.array([[40, 20, 60, 40]]), np.array([[0.1, 0.2]]))
     assert Detector(tmp_path / "detector", 1)(np.zeros((0, 64, 64, 3), np.uint8)) == []

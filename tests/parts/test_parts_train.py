@@ -19,6 +19,7 @@ from sightline.parts.detector import Detector
 from sightline.parts.params import Train
 from sightline.parts.scoring import average_precision
 from sightline.parts.train import open_lessons, train
+from sightline.parts.yolo import build, read_architecture
 
 COMPUTE = Compute(threads=1, accelerator="cpu", precision="32-true")
 SIZE = 64
@@ -116,10 +117,13 @@ def test_it_learns_to_find_them(tmp_path: Path) -> None:
     assert config["overlap"]["val_map50"] > 0.9
 
 
-def test_the_same_run_gives_the_same_bytes_cut_off_or_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("threads", [1, 3])
+def test_the_same_run_gives_the_same_bytes_cut_off_or_not(
+    threads: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     frames = write_frames(tmp_path / "frames")
-    whole = content(run(frames, tmp_path / "whole", epochs=3))
-    again = content(run(frames, tmp_path / "again", epochs=3, workers=2))
+    whole = content(run(frames, tmp_path / "whole", epochs=3, threads=threads))
+    again = content(run(frames, tmp_path / "again", epochs=3, threads=threads, workers=2))
     assert whole == again
 
     def stop_after_two(path: Path, table: pd.DataFrame) -> None:
@@ -129,7 +133,7 @@ def test_the_same_run_gives_the_same_bytes_cut_off_or_not(tmp_path: Path, monkey
     with monkeypatch.context() as patched:
         patched.setattr(stage, "write_csv", stop_after_two)
         with pytest.raises(KeyboardInterrupt):
-            run(frames, tmp_path / "resumed", epochs=3)
+            run(frames, tmp_path / "resumed", epochs=3, threads=threads)
     assert not (tmp_path / "resumed").exists()
     assert len(list(tmp_path.glob(".cache/checkpoints/*/last.pt"))) == 1
     stepped: list[int] = []
@@ -138,11 +142,32 @@ def test_the_same_run_gives_the_same_bytes_cut_off_or_not(tmp_path: Path, monkey
         patched.setattr(
             stage._Course, "_step", lambda self, batch, at, n: stepped.append(at) or step(self, batch, at, n)
         )
-        resumed = content(run(frames, tmp_path / "resumed", epochs=3))
+        resumed = content(run(frames, tmp_path / "resumed", epochs=3, threads=threads))
     # Three steps an epoch: only those of the last one.
     assert stepped == [6, 7, 8]
     assert resumed == whole
     assert not list(tmp_path.glob(".cache/checkpoints/*"))
+
+
+def test_learners_of_equal_shares_learn_what_one_of_them_would(tmp_path: Path) -> None:
+    lessons = open_lessons(write_frames(tmp_path / "frames"))
+    architecture = read_architecture("detector")
+    learned = []
+    for threads in (1, 2):
+        torch.manual_seed(0)
+        network, average = (build(architecture, 2) for _ in range(2))
+        settings = Train.model_validate(SETTINGS | {"threads": threads})
+        course = stage._Course(lessons, network, average, settings, COMPUTE, 0)
+        share = course._batch(0, course.rows[:6])
+        losses = [course._step([share] * threads, step, 10) for step in range(3)]
+        assert losses[2].sum() < losses[0].sum()
+        learned.append([weight.detach() for weight in network.parameters()])
+    assert all(torch.allclose(one, two, atol=1e-5) for one, two in zip(*learned, strict=True))
+
+
+def test_the_last_batch_may_have_fewer_frames_than_there_are_threads(tmp_path: Path) -> None:
+    run(write_frames(tmp_path / "frames", train_frames=9), tmp_path / "out", epochs=1, threads=3)
+    assert np.isfinite(pd.read_csv(tmp_path / "out.csv")["box_loss"]).all()
 
 
 def test_given_weights_are_where_it_starts(tmp_path: Path) -> None:
