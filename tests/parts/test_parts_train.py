@@ -38,7 +38,6 @@ SETTINGS = {
     "ema_decay": 0.9,
     "gains": [7.5, 0.5, 1.5],
     "val_frames": 8,
-    "val_every": 1,
     "views": {
         "scale": 0.1,
         "shift": 0.1,

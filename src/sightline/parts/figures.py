@@ -20,13 +20,12 @@ def training(history: pd.DataFrame) -> Figure:
     """Draw what the detector is worth on frames of val, epoch by epoch, and the losses that it learns by.
 
     Args:
-        history: ``history.csv``: epoch, columns that end in ``_loss``, and now and then val_map50 and val_map50_95.
+        history: ``history.csv``: epoch, columns that end in ``_loss``, val_map50 and val_map50_95.
     """
     figure = Figure(figsize=(HALF, 3.0))
     scores, losses = figure.subplots(2, 1, sharex=True, height_ratios=[1.4, 1])
-    measured = history.dropna(subset="val_map50")
-    scores.plot(measured["epoch"], measured["val_map50"], ".-", color=BLUE, label="mAP50")
-    scores.plot(measured["epoch"], measured["val_map50_95"], ".-", color=ORANGE, label="mAP50-95")
+    scores.plot(history["epoch"], history["val_map50"], color=BLUE, label="mAP50")
+    scores.plot(history["epoch"], history["val_map50_95"], color=ORANGE, label="mAP50-95")
     scores.set(ylabel="average precision, val", ylim=(0, 1.03))
     scores.legend(loc="lower right")
     for colour, name in zip(COLOURS, [str(name) for name in history if str(name).endswith("_loss")], strict=False):

@@ -87,8 +87,8 @@ class Train(Section):
 
     ``architecture`` is ``detector`` (ours) or one of ultralytics', such as ``yolo11n``; ``weights`` a file to start
     from (.pt or .safetensors), or no such file to start from scratch. ``gains`` weigh the losses for boxes, classes and
-    the distributions of box sides. An epoch has a view of each frame; ``val_frames`` are looked at whole after every
-    ``val_every`` epochs, for the learning curve. ``side`` is that of the views in px: cut out around the few objects of
+    the distributions of box sides. An epoch has a view of each frame; so many ``val_frames`` are looked at whole after
+    it, for the learning curve. ``side`` is that of the views in px: cut out around the few objects of
     a frame, small ones teach as much in a part of the time.
     ``lr`` is for convolutions, which Muon teaches, ``lr_others`` for all else, which AdamW does. On a CPU so many
     ``threads`` learn from a share of each batch each.
@@ -108,7 +108,6 @@ class Train(Section):
     ema_decay: Share
     gains: tuple[float, float, float]
     val_frames: Count
-    val_every: Count
     views: Views
 
 

@@ -66,7 +66,7 @@ def train(
         compute: device and precision.
         workers: threads that prepare batches; they do not change the result.
         out: the folder with ``model.safetensors``, ``model.onnx`` (:class:`Decoded`) and ``config.json``.
-        history: the learning curves (CSV): epoch, lr, the three losses, and now and then mAP50 and mAP50-95 on 'val'.
+        history: the learning curves (CSV): epoch, lr, the three losses, mAP50 and mAP50-95 on some frames of 'val'.
 
     Raises:
         InputError: the weights are missing or do not fit, there is no such architecture, or the loss is no number.
@@ -202,8 +202,7 @@ class _Course:
                     losses.append(self._step(shares, epoch * steps + number, steps))
                     bar.update(1)
                 self.history.append(self._entry(epoch, torch.stack(losses).mean(0)))
-                if "val_map50" in self.history[-1]:
-                    bar.set_postfix(map50=f"{self.history[-1]['val_map50']:.3f}", refresh=False)
+                bar.set_postfix(map50=f"{self.history[-1]['val_map50']:.3f}", refresh=False)
                 write_csv(history, pd.DataFrame(self.history))
                 self._save(checkpoint)
         write_csv(history, pd.DataFrame(self.history))
@@ -288,9 +287,7 @@ class _Course:
         if not losses.isfinite().all():
             raise InputError(f"parts.train: the loss is not a number after epoch {epoch + 1}: lower lr")
         entry = {"epoch": epoch + 1, "lr": self.optimizers[0].param_groups[0]["lr"]}
-        entry |= dict(zip(DetectionLoss.names, losses.tolist(), strict=True))
-        is_due = (epoch + 1) % self.settings.val_every == 0 or epoch + 1 == self.settings.epochs
-        return entry | (self._measure() if is_due else {})
+        return entry | dict(zip(DetectionLoss.names, losses.tolist(), strict=True)) | self._measure()
 
     @torch.inference_mode()
     def _measure(self) -> dict[str, float]:
