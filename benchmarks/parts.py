@@ -4,7 +4,8 @@
 
 - Counting alone, on the true boxes of the real validation video of which 20 % are dropped, 5 % false ones added, all
   shaken by 2.5 px and 3 % of the classes changed, over seeded draws.
-- Tracking alone, on the public detections of MOT15 and MOT17, against the published rows of SORT and ByteTrack.
+- Tracking alone, on the public detections of MOT15 and MOT17, against the published rows of SORT and ByteTrack: frame
+  by frame with the settings of the originals, and once tracks have ended.
 - The whole count of a video against ``model.track`` of ultralytics on the same weights, and against the detector alone;
   and the memory of a video that is so many times as long. This needs what parts-track leaves; the video is that of the
   drawn test split if none is named.
@@ -119,9 +120,7 @@ def count_boxes(
 def mot15() -> None:
     """Print our tracker with SORT's settings on MOT15's Faster R-CNN detections beside SORT's published table."""
     published = pd.read_csv(mot.SHARED / "MOT15/sort_published.csv", index_col="seq")
-    print(
-        "\nMOT15, Faster R-CNN: SORT as published; ours: as the library tracks; ours, settled: once a track has ended"
-    )
+    print("\nMOT15, Faster R-CNN: SORT as published; ours: frame by frame; settled: once a track has ended")
     print(
         f"{'sequence':16} {'published MOTA':>14} {'IDs':>4} | {'ours MOTA':>9} {'IDs':>4} | {'settled':>7} {'IDs':>4}"
     )
@@ -139,7 +138,7 @@ def on_mot15(folder: Path) -> tuple[dict[str, float], dict[str, float]]:
     truth = mot.scored(mot.read_mot(folder / "gt.txt"))
     detections = mot.read_mot(folder / "det_frcnn_sort.txt")
     frames = mot.length_of(folder)
-    # SORT sees a box three times after the one that began the track before it believes in it.
+    # SORT's own settings: it sees a box three times after the one that began the track before it believes in it.
     online = link(detections, frames, Association("sort", 0.0, 0.0, 0.3, 1, 4), only_confirmed=True)
     every = link(detections, frames, Association("sort", 0.0, 0.0, 0.3, 1, 1), only_confirmed=False)
     ended = settled(every, Settling(8, 0.8, 0))
@@ -168,7 +167,9 @@ def on_mot17(name: str) -> tuple[dict[str, float], dict[str, float]]:
         later(mot.read_mot(folder / file), seen) for file in ("gt.txt.gz", "det_yolox_x_ablation.txt.gz")
     )
     frames = mot.length_of(folder) - seen
-    # "botsort" without camera motion is BYTE; tracks of two boxes are believed in.
+    # BYTE takes scores above its threshold, then those below it; rounding to 0.01 has put some right on it.
+    detections = detections[detections["score"] != 0.6]
+    # BYTE's own settings; tracks of two boxes are believed in.
     tracks = link(detections, frames, Association("botsort", 0.6, 0.7, 0.1, lost, 2), only_confirmed=True)
     width, height = tracks["x2"] - tracks["x1"], tracks["y2"] - tracks["y1"]
     online = tracks[(width * height > 100) & (width / height <= 1.6)]

@@ -1,12 +1,29 @@
 """Trackers by parameter, on objects whose ways are known."""
 
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
 import numpy as np
+import pandas as pd
 import pytest
 from numpy.typing import NDArray
 
 from sightline.parts.tracker import KINDS, Association, Tracker, fill_gaps
 
 Boxes = NDArray[np.float32]
+
+
+def benchmark(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).parents[2] / f"benchmarks/{name}.py")
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+mot = benchmark("mot")
 
 
 def square(x: float, y: float, side: float = 40) -> list[float]:
@@ -71,10 +88,33 @@ def test_frames_without_detections_are_no_tracks() -> None:
     assert tracker.update(empty, empty[:, 0]) == []
 
 
-def test_the_library_says_when_it_believes_in_a_track() -> None:
-    tracker = Tracker(association("sort", confirm=3), None, 640, 640)
+@pytest.mark.parametrize(("kind", "confirm"), [("bytetrack", 3), ("botsort", 2), ("sort", 3)])
+def test_a_track_is_confirmed_once_it_has_enough_boxes(kind: str, confirm: int) -> None:
+    tracker = Tracker(association(kind, confirm=confirm), None, 640, 640)
+    # What the first frames show is believed at once.
+    for _ in range(10):
+        tracker.update(np.empty((0, 4), np.float32), np.empty(0, np.float32))
     verdicts = [tracker.update(boxes[:1], np.ones(1, np.float32))[0].confirmed for boxes in crossing(5)]
-    assert verdicts == [False, False, True, True, True]
+    assert verdicts == [False] * (confirm - 1) + [True] * (6 - confirm)
+
+
+def test_sort_confirms_as_its_authors_code_does() -> None:
+    rng = np.random.default_rng(5)
+    tracker = Tracker(Association("sort", 0.0, 0.0, 0.3, lost_frames=1, confirm=4), None, 640, 640)
+    detections, ours = [], []
+    for frame in range(1, 61):
+        # Six ways of which one box in five is missing, also in the first frames, and a false box.
+        ways = np.array([square(60 * way + 3 * frame, 80 * way + 2 * frame, 60) for way in range(1, 7)])
+        boxes = ways[rng.random(6) > 0.2] + rng.normal(0, 1.5, 4)
+        boxes = np.r_[boxes, [square(*rng.uniform(100, 600, 2))]]
+        detections += [(frame, *box) for box in boxes]
+        confirmed = [one for one in tracker.update(boxes, np.ones(len(boxes), np.float32)) if one.confirmed]
+        ours += [(frame, one.track, *one.box_xyxy) for one in confirmed]
+    columns = ["frame", "x1", "y1", "x2", "y2"]
+    theirs = mot.sort(pd.DataFrame(detections, columns=columns), 60)
+    both = theirs.merge(pd.DataFrame(ours, columns=["frame", "ours", *columns[1:]]).round(2), on=columns, how="outer")
+    assert both.notna().all(axis=None)
+    assert len(both[["track", "ours"]].drop_duplicates()) == theirs["track"].nunique() == both["ours"].nunique()
 
 
 def test_short_gaps_are_filled_on_the_straight_way_and_long_ones_stay() -> None:
