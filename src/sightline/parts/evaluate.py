@@ -272,7 +272,8 @@ def _baseline(scenes: Sequence[Scene], ours: Result, rules: Rules, settings: Eva
 
 def _sort(scene: Scene, rules: Rules) -> pd.DataFrame:
     """Tracks of plain SORT on the detections that count, with the class that most of their boxes have."""
-    association = Association("sort", rules.threshold, rules.threshold, min_iou=0.3, lost_frames=1, confirm=3)
+    # SORT does not count the box that a track begins with: four are its min_hits of 3.
+    association = Association("sort", rules.threshold, rules.threshold, min_iou=0.3, lost_frames=1, confirm=4)
     tracker = Tracker(association, None, scene.width, scene.height)
     sure = scene.detections[scene.detections["score"] >= rules.threshold]
     by_frame = dict(tuple(sure.groupby("frame")))
