@@ -20,8 +20,8 @@ from sightline.parts.synthetic import draw_dataset, make_film
 from sightline.parts.video import open_frames
 
 SETTINGS = Synthetic(
-    train_seconds=6, train_videos=2, val_seconds=16, test_seconds=2, size=160, fps=15, parts_per_second=1.6, nuts=0.2,
-    seed=3,
+    train_seconds=6, train_videos=2, val_seconds=16, test_seconds=2, size=160, fps=15, parts_per_second=1.6,
+    train_parts_per_second=1.6, nuts=0.2, seed=3,
 )  # fmt: skip
 
 
@@ -98,7 +98,7 @@ def test_boxes_hold_what_is_seen(val: Truth) -> None:
 
 
 def test_boxes_are_exact_where_nothing_hides_a_part() -> None:
-    film = make_film(SETTINGS, (1, 0), SETTINGS.val_seconds)
+    film = make_film(SETTINGS, (1, 0), SETTINGS.val_seconds, SETTINGS.parts_per_second)
     without_bars = replace(film, scenery=replace(film.scenery, bars=()))
     alone = [seen[0] for _, seen in map(without_bars.draw, range(0, film.frames, 2)) if len(seen) == 1]
     assert len(alone) > 10
@@ -116,7 +116,7 @@ def test_masks_of_one_frame_do_not_overlap(val: Truth) -> None:
 
 
 def test_boxes_lie_where_the_picture_differs_from_the_empty_scene() -> None:
-    film = make_film(SETTINGS, (1, 0), SETTINGS.val_seconds)
+    film = make_film(SETTINGS, (1, 0), SETTINGS.val_seconds, SETTINGS.parts_per_second)
     empty = replace(film, falls=[])
     for number in range(0, film.frames, 12):
         picture, seen = film.draw(number)
@@ -173,7 +173,7 @@ def test_the_files_do_not_depend_on_threads_and_do_on_the_seed(folder: Path, tmp
 
 
 def test_each_split_has_a_workshop_of_its_own() -> None:
-    walls = [make_film(SETTINGS, (number, 0), 2).scenery.behind(0.5).ravel() for number in range(3)]
+    walls = [make_film(SETTINGS, (number, 0), 2, 1.6).scenery.behind(0.5).ravel() for number in range(3)]
     similar = np.corrcoef(np.sqrt(walls)) - np.eye(3)
     assert similar.max() < 0.8
 

@@ -11,7 +11,8 @@ from sightline.params import Count, Fraction, Section, Share
 class Synthetic(Section):
     """The drawn videos: seconds of each split, those of train in ``train_videos``, and what falls in them.
 
-    ``parts_per_second`` start to fall, ``nuts`` of them are nuts, the others bolts.
+    ``parts_per_second`` start to fall, ``train_parts_per_second`` in videos of train; ``nuts`` of them are nuts, the
+    others bolts.
     """
 
     train_seconds: float = Field(gt=0)
@@ -21,6 +22,7 @@ class Synthetic(Section):
     size: Annotated[int, Field(ge=64, multiple_of=2)]
     fps: Annotated[int, Field(ge=1)]
     parts_per_second: float = Field(gt=0)
+    train_parts_per_second: float = Field(gt=0)
     nuts: Fraction
     seed: int = Field(ge=0)
 

@@ -123,15 +123,16 @@ def draw_dataset(folder: Path, settings: Synthetic, threads: int) -> None:
     """Draw the videos that ``settings`` ask for into ``folder``; the files do not depend on ``threads``.
 
     What the detector learns from is cut into ``train_videos`` of equal length, each in a workshop of its own: from a
-    single one it would learn the workshop too.
+    single one it would learn the workshop too. More parts fall in them, since what takes time is to draw frames.
     """
     seconds = {"train": settings.train_seconds, "val": settings.val_seconds, "test": settings.test_seconds}
     with replacing_folder(folder) as part:
         for number, (split, length) in enumerate(seconds.items()):
             count = settings.train_videos if split == "train" else 1
+            density = settings.train_parts_per_second if split == "train" else settings.parts_per_second
+            names = [f"{split}-{take + 1:02d}" for take in range(count)] if count > 1 else [split]
             films = {
-                f"{split}-{take + 1:02d}" if count > 1 else split: make_film(settings, (number, take), length / count)
-                for take in range(count)
+                name: make_film(settings, (number, take), length / count, density) for take, name in enumerate(names)
             }
             images, annotations = _shoot(films, part / "images" / split, threads)
             categories = [{"id": number, "name": label} for number, label in enumerate(LABELS, 1)]
@@ -145,10 +146,10 @@ def draw_dataset(folder: Path, settings: Synthetic, threads: int) -> None:
             write_json(part / "annotations" / f"instances_{split}.json", content)
 
 
-def make_film(settings: Synthetic, number: tuple[int, ...], seconds: float) -> Film:
+def make_film(settings: Synthetic, number: tuple[int, ...], seconds: float, parts_per_second: float) -> Film:
     """The video ``number`` of the set; a video stays as it is when another one gets longer."""
     seed = (settings.seed, *number)
-    falls = plan_falls((*seed, 0), seconds, settings.parts_per_second, settings.nuts)
+    falls = plan_falls((*seed, 0), seconds, parts_per_second, settings.nuts)
     rng = np.random.default_rng((*seed, 1))
     hidden = []
     for fall in falls[HIDE_EVERY // 2 :: HIDE_EVERY]:

@@ -36,15 +36,15 @@ def draw_view(
     size = image.shape[0]
     zoom = np.exp(rng.uniform(-1, 1) * np.log1p(settings.scale))
     centre = _centre(boxes * size, size, side / zoom, rng, settings)
-    pixels, boxes = np.asarray(image), boxes * size
+    boxes, order = boxes * size, [0, 1]
     if rng.random() < settings.transpose:
-        pixels, boxes, centre = pixels.transpose(1, 0, 2), boxes[:, [1, 0, 3, 2]], centre[::-1]
+        boxes, centre, order = boxes[:, [1, 0, 3, 2]], centre[::-1], [1, 0]
     # From px of the frame to px of the view; pixel centres lie half a pixel inside.
     factor = zoom * np.where(rng.random(2) < (settings.flip, settings.flip_vertical), -1.0, 1.0)
     offset = side / 2 - factor * centre
     places = offset + 0.5 * factor - 0.5
-    matrix = np.array([[factor[0], 0, places[0]], [0, factor[1], places[1]]])
-    view = cv2.warpAffine(np.ascontiguousarray(pixels), matrix, (side, side), borderValue=(GREY,) * 3)
+    matrix = np.column_stack([np.diag(factor)[:, order], places])
+    view = cv2.warpAffine(np.asarray(image), matrix, (side, side), borderValue=(GREY,) * 3)
 
     middles, halves = boxes[:, :2] * factor + offset, boxes[:, 2:] * zoom / 2
     inside = np.concatenate([middles - halves, middles + halves], axis=1).clip(0, side)
