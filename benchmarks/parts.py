@@ -9,6 +9,7 @@
 - The whole count of a video against ``model.track`` of ultralytics on the same weights, and against the detector alone;
   and the memory of a video that is so many times as long. This needs what parts-track leaves; the video is that of the
   drawn test split if none is named.
+- A step of the detector's training by the threads that learn, on the frames that parts-frames leaves.
 
 Parts whose files are not there are left out.
 """
@@ -38,12 +39,13 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "src"))
 import mot
 from sightline.core.files import read_json
 from sightline.core.progress import progress
+from sightline.params import Compute, load
 from sightline.parts.annotations import read_coco
 from sightline.parts.count import count_video, load_deployed
 from sightline.parts.counting import Counter, Rule, Sighting, true_crossings
 from sightline.parts.detector import Detections, Detector
 from sightline.parts.motion import CORNERS, Axis, Prior, learn_prior
-from sightline.parts.params import Video
+from sightline.parts.params import Parts, Train, Video
 from sightline.parts.simulation import Mistakes, simulate
 from sightline.parts.tracker import Association, Tracker, fill_gaps
 from sightline.parts.tracking_figures import add, figures, score
@@ -52,7 +54,7 @@ from sightline.parts.video import VideoWriter, open_frames
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared/data/parts"
 DETECTOR, DEPLOYED = ROOT / "models/parts/detector", ROOT / "models/parts/deployed"
-DRAWN = ROOT / "data/parts/raw"
+DRAWN, FRAMES = ROOT / "data/parts/raw", ROOT / "data/parts/frames"
 
 
 def main() -> None:
@@ -72,6 +74,8 @@ def main() -> None:
     if DEPLOYED.exists() and options.video.exists():
         speed(options.video, options.truth, options.rounds)
         memory(options.video, options.repeats)
+    if FRAMES.exists():
+        learning()
 
 
 def counting(path: Path, draws: int) -> None:
@@ -341,6 +345,31 @@ def peak_of(video: Path) -> float:
     with contextlib.redirect_stderr(io.StringIO()):
         ours(video)
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def learning() -> None:
+    """Print how long a step of the training takes, by how many threads learn."""
+    # Neither torch nor ultralytics is needed by what comes before, and both would count in its memory.
+    from sightline.parts.train import open_lessons  # isort: skip
+
+    settings = load("parts", Parts, ROOT / "params.yaml").train.model_copy(update={"val_frames": 1})
+    steps = -(-len(open_lessons(FRAMES).pack.rows("train")) // settings.batch_size)
+    print(f"\ntraining, {settings.batch_size} views of {settings.side} px a step")
+    for threads in (1, 2):
+        # What a longer training takes more, so that starting and exporting do not count.
+        short, long = (learn(settings.model_copy(update={"threads": threads, "epochs": n})) for n in (1, 3))
+        print(f"{threads} learning: {1000 * (long - short) / (2 * steps):6.1f} ms a step")
+
+
+def learn(settings: Train) -> float:
+    """The seconds that a training takes."""
+    from sightline.parts.train import train  # isort: skip
+
+    compute = load("compute", Compute, ROOT / "params.yaml")
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder), contextlib.redirect_stderr(io.StringIO()):
+        start = time.perf_counter()
+        train(FRAMES, Path("none"), settings, compute, 1, Path("detector"), Path("history.csv"))
+        return time.perf_counter() - start
 
 
 def read_truth(path: Path) -> tuple[pd.DataFrame, tuple[str, ...]]:
