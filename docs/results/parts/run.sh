@@ -5,5 +5,5 @@ set -euo pipefail
 videos=$1
 shift
 exec dvc exp run --temp --name real-parts \
-    -S parts.data.source=path -S "parts.data.path=$videos" -S parts.train.epochs=40 \
+    -S parts.data.source=path -S "parts.data.path=$videos" -S parts.train.epochs=80 \
     "$@" parts-publish
