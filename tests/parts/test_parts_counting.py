@@ -203,6 +203,29 @@ def test_what_a_detector_sees_twice_counts_once() -> None:
     assert (first.counted, second.counted, second.twin) == (1, 0, first.number)
 
 
+def test_a_long_part_that_passes_behind_a_bar_counts_once() -> None:
+    # It goes behind the bar, between 340 and 440 px, end first, and comes out end first: pieces of it, far apart.
+    above, below = {}, {}
+    for frame in range(3, 60):
+        top, bottom = SPEED * (frame - 3) - 60, SPEED * (frame - 3) + 60
+        if top < 325:
+            above[frame] = Sighting(1, np.array([280, max(top, 0), 320, min(bottom, 340)]), 0.9, 0)
+        elif bottom > 455 and top < 620:
+            below[frame] = Sighting(2, np.array([280, max(top, 440), 320, min(bottom, 640)]), 0.9, 0)
+    assert min(below) - max(above) <= 3
+    counter, parts = count(above, below, prior=even())
+    assert counter.tally() == {0: 1}
+    assert len(parts) == 1
+
+
+def test_a_box_around_pieces_of_two_parts_is_no_third_one() -> None:
+    # First seen below the line, half on one of them and half on the other as long as it is there.
+    one, two = path(1, range(1, 80), 1, x=300), path(2, range(1, 80), 1, x=330)
+    between = path(3, range(26, 38), 1, x=315)
+    counter, _ = count(one, two, between, prior=even())
+    assert counter.tally() == {0: 2}
+
+
 def test_two_parts_whose_ways_cross_are_two() -> None:
     crossing = path(2, range(1, 80), 1)
     for frame, sighting in crossing.items():

@@ -227,17 +227,19 @@ class Counter:
     def _lost_before(self, part: Part) -> Part | None:
         """The confirmed part that was lost before this one began, and would have been there then."""
         nearest, found = 1.0, None
-        size = float(np.mean(part.first.box_xyxy[2:] - part.first.box_xyxy[:2]))
         for lost in self.live:
             frames = part.first.frame - lost.last.frame
             if self._began_on(part, lost):
                 return lost
             if not lost.number or not 0 < frames <= self.rule.refind_frames + 1:
                 continue
-            place, across = self._predict(lost, frames)
-            travel = abs(place - lost.last.place) * self.axis.side
-            off = abs(place - part.first.place) * self.axis.side / (size + ALONG_ERROR * travel)
-            aside = abs(across - part.first.across) / (size / 2 + ACROSS_ERROR * travel)
+            # What goes behind something and comes out from there shows pieces of itself, whose middles lie elsewhere.
+            went, came = _largest(lost.trail[-RECENT:]), _largest(part.trail)
+            place, across = self._predict(lost, came.frame - went.frame, went)
+            travel = abs(place - went.place) * self.axis.side
+            size = max(_mean_side(went.box_xyxy), _mean_side(came.box_xyxy))
+            off = abs(place - came.place) * self.axis.side / (size + ALONG_ERROR * travel)
+            aside = abs(across - came.across) / (size / 2 + ACROSS_ERROR * travel)
             if max(off, aside) < nearest:
                 nearest, found = max(off, aside), lost
         return found
@@ -260,15 +262,16 @@ class Counter:
                 return True
         return False
 
-    def _predict(self, part: Part, frames: int) -> tuple[float, float]:
-        """Place and position across, ``frames`` after a part's latest box."""
-        start, end = part.trail[-RECENT:][0], part.last
+    def _predict(self, part: Part, frames: int, end: Moment | None = None) -> tuple[float, float]:
+        """Place and position across, ``frames`` after a part's latest box, or another one of its trail."""
+        end = end or part.last
+        start = [moment for moment in part.trail if moment.frame <= end.frame][-RECENT:][0]
         elapsed = end.frame - start.frame
         drift = (end.across - start.across) / elapsed if elapsed else 0.0
         if self.prior is None:
             speed = (end.place - start.place) / elapsed if elapsed else 0.0
             return end.place + speed * frames, end.across + drift * frames
-        return self._ahead(end.place, frames, self._pace(part)), end.across + drift * frames
+        return self._ahead(end.place, frames, self._pace(start, end)), end.across + drift * frames
 
     def _ahead(self, place: float, frames: int, pace: float) -> float:
         """Where something at ``place`` is ``frames`` later, at ``pace`` times the usual speed."""
@@ -277,9 +280,8 @@ class Counter:
                 place += pace * self.prior.speed(place)
         return place
 
-    def _pace(self, part: Part) -> float:
-        """A part's speed over what is usual."""
-        start, end = part.trail[-RECENT:][0], part.last
+    def _pace(self, start: Moment, end: Moment) -> float:
+        """A part's speed between two moments over what is usual."""
         if self.prior is None or end.frame == start.frame:
             return 1.0
         usual = self.prior.frames_between(start.place, end.place)
@@ -294,13 +296,14 @@ class Counter:
             return
         # Without a prior nothing says how a part moves but its own boxes, which may be anything's.
         if self.prior is not None:
-            since = self.prior.frames_between(line, part.first.place) / self._pace(part)
+            since = self.prior.frames_between(line, part.first.place) / self._pace(part.trail[-RECENT:][0], part.last)
             entered = part.first.frame - since
             if entered >= FIRST_FRAME + since * BACKWARD_ERROR:
                 self._enter(part, round(entered), "crossed unseen")
 
     def _enter(self, part: Part, frame: int, how: How) -> None:
-        part.twin = next((other.number for other in self.live if other.counted and _are_one(part, other)), 0)
+        least = TWIN_IOU if how == "crossed" else UNSEEN_TWIN_IOU
+        part.twin = next((other.number for other in self.live if other.counted and _are_one(part, other, least)), 0)
         if part.twin:
             return
         self.counted += 1
@@ -321,11 +324,19 @@ class Counter:
             self._by_track = {track: part for track, part in self._by_track.items() if id(part) in there}
 
 
-def _are_one(part: Part, other: Part) -> bool:
-    """Whether the boxes of a part lie on those of another most of its time; parts that fall side by side do not."""
+def _largest(trail: Sequence[Moment]) -> Moment:
+    return max(trail, key=lambda moment: _mean_side(moment.box_xyxy))
+
+
+def _mean_side(box: Floats) -> float:
+    return float(np.mean(box[2:] - box[:2]))
+
+
+def _are_one(part: Part, other: Part, least: float) -> bool:
+    """Whether the boxes of a part overlap those of another by ``least`` most of its time; parts side by side do not."""
     boxes = {moment.frame: moment.box_xyxy for moment in other.trail}
     pairs = [(moment.box_xyxy, boxes[moment.frame]) for moment in part.trail if moment.frame in boxes]
-    overlaps = [iou(one[None], two[None])[0, 0] >= TWIN_IOU for one, two in pairs]
+    overlaps = [iou(one[None], two[None])[0, 0] >= least for one, two in pairs]
     return 2 * len(pairs) >= len(part.trail) and sum(overlaps) > TWIN_SHARE * len(pairs)
 
 
@@ -357,6 +368,8 @@ FIRST_FRAME = 1
 LINGER = 30
 LEAST_PROGRESS = 0.3
 TWIN_IOU, TWIN_SHARE = 0.5, 0.6
+# Of a part that nobody saw cross: where two lie on one another, a box of pieces of both is more likely than a third.
+UNSEEN_TWIN_IOU = 0.3
 WITHIN = 0.7
 ALONG_ERROR = 0.15
 ACROSS_ERROR = 0.05
