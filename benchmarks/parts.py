@@ -24,7 +24,7 @@ import sys
 import tempfile
 import time
 import types
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -39,6 +39,7 @@ import mot
 from sightline.core.files import read_json
 from sightline.core.progress import progress
 from sightline.params import Compute, load
+from sightline.parts.annotate import Annotator
 from sightline.parts.annotations import read_coco
 from sightline.parts.count import count_video, load_deployed
 from sightline.parts.counting import Counter, Rule, Sighting, true_crossings
@@ -72,6 +73,7 @@ def main() -> None:
         mot17()
     if DEPLOYED.exists() and options.video.exists():
         speed(options.video, options.truth, options.rounds)
+        pieces(options.video)
         memory(options.video, options.repeats)
     if FRAMES.exists():
         learning()
@@ -251,6 +253,47 @@ def speed(video: Path, annotations: Path, rounds: int) -> None:
         seconds["ours, all files written"]
     )
     print(f"the count takes {more:+.0%} of detector-only time; {faster:.1f} times the frames/s of ultralytics")
+
+
+def pieces(video: Path) -> None:
+    """Print the CPU time that each piece of the count takes by itself."""
+    deployed = load_deployed(DEPLOYED)
+    recipe, detector = deployed.recipe, deployed.detector
+    spent: dict[str, float] = {}
+
+    @contextlib.contextmanager
+    def timed(piece: str) -> Iterator[None]:
+        start = time.process_time()
+        yield
+        spent[piece] = spent.get(piece, 0) + time.process_time() - start
+
+    with timed("decoding"), open_frames(video) as frames:
+        pictures = list(frames)
+    with timed("detecting"):
+        found = detector(pictures)
+    axis = Axis(recipe.rule.direction, frames.width, frames.height)
+    tracker = Tracker(recipe.association, recipe.prior, frames.width, frames.height)
+    counter = Counter(recipe.rule, recipe.prior, len(deployed.classes), axis)
+    annotator = Annotator(deployed.classes, axis, recipe.rule.line, 20)
+    for number, (picture, seen) in enumerate(zip(pictures, found, strict=True), start=1):
+        with timed("tracking, counting"):
+            tracked = tracker.update(seen.boxes_xyxy, seen.scores)
+            parts = counter.update(
+                number, [Sighting(t.track, t.box_xyxy, seen.scores[t.row], int(seen.labels[t.row])) for t in tracked]
+            )
+            list(counter.leave())
+        with timed("drawing"):
+            annotator.draw(picture, parts, counter.tally(), number)
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        timed("encoding"),
+        VideoWriter(Path(folder) / "out.mp4", frames.width, frames.height, crf=25, preset="ultrafast") as writer,
+    ):
+        for picture in pictures:
+            writer.write(picture)
+    shown = ", ".join(f"{piece} {1000 * seconds / len(pictures):.2f}" for piece, seconds in spent.items())
+    share = sum(spent[piece] for piece in ("decoding", "tracking, counting", "drawing")) / spent["detecting"]
+    print(f"ms of CPU a frame: {shown}; decoding, tracking and drawing are {share:.0%} of detecting")
 
 
 def by_class(truth: pd.DataFrame, tracks: pd.DataFrame, frames: int, classes: tuple[str, ...]) -> Any:
