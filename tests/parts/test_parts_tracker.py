@@ -1,29 +1,14 @@
 """Trackers by parameter, on objects whose ways are known."""
 
-import importlib.util
-from pathlib import Path
-from types import ModuleType
-
 import numpy as np
 import pandas as pd
 import pytest
 from numpy.typing import NDArray
 
+import mot
 from sightline.parts.tracker import KINDS, Association, Tracker, fill_gaps
 
 Boxes = NDArray[np.float32]
-
-
-def benchmark(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, Path(__file__).parents[2] / f"benchmarks/{name}.py")
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-mot = benchmark("mot")
 
 
 def square(x: float, y: float, side: float = 40) -> list[float]:

@@ -1,29 +1,15 @@
 """Figures of tracks against published ones, TrackEval's own combination, and cases counted by hand."""
 
-import importlib.util
-from pathlib import Path
-from types import ModuleType
-
 import numpy as np
 import pandas as pd
 import pytest
 from trackeval.metrics import HOTA
 
+import mot
 from sightline.core.errors import InputError
 from sightline.parts.stretches import Stretch
 from sightline.parts.tracking_figures import ALPHAS, add, figures, hota_curves, score, score_clips, statistics
 
-
-def benchmark(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, Path(__file__).parents[2] / f"benchmarks/{name}.py")
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-mot = benchmark("mot")
 needs_mot = pytest.mark.skipif(not mot.SHARED.exists(), reason="the shared MOT files are not here")
 MOT17 = ("MOT17-02", "MOT17-04", "MOT17-05", "MOT17-09", "MOT17-11")
 SQUARE = (0.0, 0.0, 10.0, 10.0)
