@@ -165,7 +165,7 @@ def inference(folder: Path, pack: Pack, minerals: Minerals, compute: Compute, wo
     def plain() -> None:
         for path in paths:
             image = cv2.imread(str(path), cv2.IMREAD_COLOR_RGB)
-            batch: NDArray[np.uint8] = fit_to_square(np.asarray(image, np.uint8), minerals.patches.size)[None]
+            batch: NDArray[np.uint8] = fit_to_square(np.asarray(image, np.uint8), minerals.patches.patch_size)[None]
             with torch.inference_mode():
                 network(whole(torch.from_numpy(batch))).softmax(1)
 

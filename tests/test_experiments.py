@@ -20,7 +20,7 @@ TINY = {
     "runtime": {"workers": 0},
     "minerals": {
         "data": {"synthetic": {"photos": 28}},
-        "patches": {"size": 48, "examples": 3, "per_box": {"train": 1, "val": 1, "test": 1}},
+        "patches": {"patch_size": 48, "examples": 3, "per_box": {"train": 1, "val": 1, "test": 1}},
         "train": {"epochs": 1, "batch_size": 16, "crop_size": 48, "network": {"width": 8}},
         "infer": {"max_error": 0.9},
         "evaluate": {"resamples": 100},

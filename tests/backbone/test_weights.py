@@ -30,7 +30,7 @@ PROCEDURAL = Procedural(
     worlds=8,
     pictures=24,
     val_share=0.1,
-    size=48,
+    image_size=48,
     epochs=8,
     batch_size=32,
     crop_size=40,
@@ -70,7 +70,7 @@ def network(source: str, **changes: Any) -> Network:
         "architecture": "resnet10t",
         "arguments": SMALL,
         "path": "data/none",
-        "size": 48,
+        "image_size": 48,
     }
     return Network(**settings | changes)
 

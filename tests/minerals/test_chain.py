@@ -20,7 +20,7 @@ COMPUTE = Compute(threads=1, accelerator="cpu", precision="32-true")
 def tiny() -> Minerals:
     tree: dict[str, Any] = load("minerals", Minerals, Path(__file__).parents[2] / "params.yaml").model_dump()
     tree["data"] |= {"source": "synthetic", "synthetic": {"photos": 14, "seed": 7}}
-    tree["patches"] |= {"size": 48, "per_box": {"train": 3, "val": 2, "test": 2}, "examples": 8}
+    tree["patches"] |= {"patch_size": 48, "per_box": {"train": 3, "val": 2, "test": 2}, "examples": 8}
     tree["train"] |= {"epochs": 2, "batch_size": 16, "crop_size": 32}
     tree["train"]["network"] |= {"width": 8, "depth": 1}
     tree["evaluate"] |= {"resamples": 100}

@@ -148,7 +148,7 @@ def make_run(
     minerals = default.model_copy(
         update={
             "data": default.data.model_copy(update={"classes": tuple(classes), "source": source}),
-            "patches": default.patches.model_copy(update={"size": 32, "examples": 4}),
+            "patches": default.patches.model_copy(update={"patch_size": 32, "examples": 4}),
             "train": default.train.model_copy(update={"crop_size": 32}),
         }
     )

@@ -29,7 +29,7 @@ def settings(**changes: Any) -> Patches:
     defaults = load("minerals", Minerals, Path(__file__).parents[2] / "params.yaml").patches.model_dump()
     limits = {"per_positive": 1.0, "max_iou": 0.3, "max_covered": 0.25, "max_filled": 0.4}
     negatives = {**limits, "near_share": 0.3, "busy_share": 0.4, **changes.pop("negatives", {})}
-    tiny = {"size": 32, "val_fraction": 0.25, "test_fraction": 0.25, "per_box": {"train": 4, "val": 2, "test": 3}}
+    tiny = {"patch_size": 32, "val_fraction": 0.25, "test_fraction": 0.25, "per_box": {"train": 4, "val": 2, "test": 3}}
     return Patches.model_validate({**defaults, **tiny, "examples": 6, **changes, "negatives": negatives})
 
 

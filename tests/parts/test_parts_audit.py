@@ -390,7 +390,7 @@ def test_the_drawn_videos_fit_and_a_shift_planted_in_them_is_found(tmp_path: Pat
         "train_videos": 1,
         "val_seconds": 0.1,
         "test_seconds": 4,
-        "size": 256,
+        "frame_size": 256,
         "parts_per_second": 3,
     }
     draw_dataset(tmp_path, settings.model_copy(update=brief), 2)

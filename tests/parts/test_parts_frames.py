@@ -62,7 +62,7 @@ def film(raw: Path, split: str) -> None:
 
 def packed(raw: Path, tmp_path: Path, **settings: float) -> tuple[pd.DataFrame, pd.DataFrame, np.ndarray]:
     write(audit(raw, 1, 3, 0), tmp_path / "audit")
-    chosen = Frames.model_validate({"size": 64, "every": 1, "empty": 1.0} | settings)
+    chosen = Frames.model_validate({"input_size": 64, "every": 1, "empty": 1.0} | settings)
     pack_frames(raw, tmp_path / "audit", chosen, tmp_path / "frames", tmp_path / "frames.png")
     pack = open_pack(tmp_path / "frames")
     return pack.manifest, pd.read_csv(tmp_path / "frames" / "labels.csv"), pack.images

@@ -149,7 +149,7 @@ def test_another_archive_is_refused(tmp_path: Path, challenge: tuple[str, str]) 
 
 
 def test_the_drawn_set_is_a_layout(tmp_path: Path) -> None:
-    drawn = {"train_seconds": 0.2, "train_videos": 1, "val_seconds": 0.2, "test_seconds": 0.2, "size": 128}
+    drawn = {"train_seconds": 0.2, "train_videos": 1, "val_seconds": 0.2, "test_seconds": 0.2, "frame_size": 128}
     settings = PARAMETERS | {"synthetic": PARAMETERS["synthetic"] | drawn}
     bring_in(Data.model_validate(settings), Path("data/none"), tmp_path / "out", workers=0)
     assert [clip.kind for clip in read_layout(tmp_path / "out")] == ["video", "video", "video"]

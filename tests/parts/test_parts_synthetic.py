@@ -20,7 +20,7 @@ from sightline.parts.synthetic import draw_dataset, make_film
 from sightline.parts.video import open_frames
 
 SETTINGS = Synthetic(
-    train_seconds=6, train_videos=2, val_seconds=16, test_seconds=2, size=160, fps=15, parts_per_second=1.6,
+    train_seconds=6, train_videos=2, val_seconds=16, test_seconds=2, frame_size=160, fps=15, parts_per_second=1.6,
     train_parts_per_second=1.6, nuts=0.2, seed=3,
 )  # fmt: skip
 

@@ -7,7 +7,7 @@ weights=$2
 shift 2
 centred='mean: [0.5, 0.5, 0.5], std: [0.5, 0.5, 0.5]'
 network() { # name, architecture, its arguments, file, what else
-    printf '+backbone.networks.%s={source: path, architecture: %s, arguments: {%s}, path: %s, size: 224%s}' \
+    printf '+backbone.networks.%s={source: path, architecture: %s, arguments: {%s}, path: %s, image_size: 224%s}' \
         "$1" "$2" "$3" "$weights/$4" "${5:+, $5}"
 }
 exec dvc exp run --temp --name real-birds \

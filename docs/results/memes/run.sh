@@ -6,7 +6,7 @@ pictures=$1
 weights=$2
 shift 2
 exec dvc exp run --temp --name real-memes \
-    -S "+backbone.networks.mobilenetv2={source: path, architecture: mobilenetv2_100, arguments: {}, path: $weights, size: 320}" \
+    -S "+backbone.networks.mobilenetv2={source: path, architecture: mobilenetv2_100, arguments: {}, path: $weights, image_size: 320}" \
     -S memes.data.source=path -S "memes.data.path=$pictures" -S memes.data.later=genshin_impact \
     -S 'memes.data.kinds={table: sources.csv, column: note, near: [other game]}' \
     -S memes.samples.val_fraction=0.2 -S memes.samples.test_fraction=0.2 \

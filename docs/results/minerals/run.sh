@@ -6,7 +6,7 @@ photos=$1
 shift
 exec dvc exp run --temp --name real-minerals \
     -S minerals.data.source=path -S "minerals.data.path=$photos" \
-    -S minerals.patches.size=112 -S minerals.patches.val_fraction=0.12 -S minerals.patches.seed=2026 \
+    -S minerals.patches.patch_size=112 -S minerals.patches.val_fraction=0.12 -S minerals.patches.seed=2026 \
     -S 'minerals.patches.per_box={train: 1, val: 1, test: 1}' \
     -S minerals.train.crop_size=96 -S minerals.train.epochs=60 -S minerals.train.warmup_epochs=5 \
     -S minerals.train.lr=0.002 -S minerals.train.label_smoothing=0.1 -S minerals.train.ema_decay=0.995 \

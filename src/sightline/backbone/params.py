@@ -22,7 +22,7 @@ class Network(Section):
     source: Literal["imagenet", "path", "procedural", "random"]
     architecture: str
     path: Path
-    size: SIDE
+    image_size: SIDE
     arguments: dict[str, Any] = Field(default_factory=dict)
     mean: RGB | None = None
     std: RGB | None = None
@@ -41,7 +41,7 @@ class Procedural(Section):
     worlds: Annotated[int, Field(ge=0)]
     pictures: Annotated[int, Field(ge=4)]
     val_share: Fraction
-    size: SIDE
+    image_size: SIDE
     epochs: Count
     batch_size: Annotated[int, Field(ge=2)]
     crop_size: SIDE

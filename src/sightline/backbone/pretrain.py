@@ -42,7 +42,7 @@ def pretrain(
     with tempfile.TemporaryDirectory(prefix=".sightline-", dir=scratch) as folder:
         drawn = Path(folder) / "drawn"
         kinds = Kinds(settings.things, settings.worlds)
-        pack = draw_pack(drawn, kinds, settings.pictures, settings.val_share, settings.size, seed, workers)
+        pack = draw_pack(drawn, kinds, settings.pictures, settings.val_share, settings.image_size, seed, workers)
         labels = pack.manifest["label"].to_numpy("int64")
         checkpoints = checkpoint_folder(pack_files(drawn), settings, seed, compute, network)
         learner = _Classifier(network, settings.crop_size, settings.scale, traits_of(kinds, seed))
@@ -53,7 +53,7 @@ def pretrain(
 def recipe_of(settings: Procedural, seed: int) -> Recipe:
     """The recipe that the parameters describe; the classes have equal shares."""
     return Recipe(
-        **settings.model_dump(exclude={"things", "worlds", "pictures", "val_share", "size", "scale", "augment"}),
+        **settings.model_dump(exclude={"things", "worlds", "pictures", "val_share", "image_size", "scale", "augment"}),
         seed=seed,
         class_shares=(1 / settings.classes,) * settings.classes,
         augmentation=Augmentation(**settings.augment.model_dump()),

@@ -60,7 +60,7 @@ def bring_in(
         "source": settings.source,
         "architecture": settings.architecture,
         "arguments": settings.arguments,
-        "size": settings.size,
+        "size": settings.image_size,
         "mean": mean,
         "std": std,
     }

@@ -72,7 +72,7 @@ class Negatives(Section):
 class Patches(Section):
     """How patches are cut from photos and shared out among the splits."""
 
-    size: SIDE
+    patch_size: SIDE
     seed: int = Field(ge=0)
     val_fraction: Fraction
     test_fraction: Fraction

@@ -85,7 +85,7 @@ def cut_patches(
     tasks = list(zip(photos, splits, strict=True))
     cut = partial(_cut_photo, raw, settings, _specimen_sizes(tasks))
     with progress(map_ordered(cut, tasks, workers), "cutting patches", len(tasks), "photo") as pieces:
-        return write_pack(out, settings.size, pieces)
+        return write_pack(out, settings.patch_size, pieces)
 
 
 @dataclass(frozen=True)
@@ -177,11 +177,11 @@ def _cut_photo(
     # A photo of background gives as many negatives as one with a single specimen.
     wanted = round(settings.negatives.per_positive * max(len(chosen), per_box))
     chosen += _negatives(rng, photo, image, sizes[split], wanted, settings)
-    patches = np.empty((len(chosen), settings.size, settings.size, 3), np.uint8)
+    patches = np.empty((len(chosen), settings.patch_size, settings.patch_size, 3), np.uint8)
     rows = []
     for patch, (label, kind, box) in zip(patches, chosen, strict=True):
         left, top, right, bottom = box
-        patch[:] = fit_to_square(image[top:bottom, left:right], settings.size)
+        patch[:] = fit_to_square(image[top:bottom, left:right], settings.patch_size)
         place = {"left": left, "top": top, "right": right, "bottom": bottom}
         rows.append({"photo": photo.name, "split": split, "label": label, "kind": kind, **place})
     return patches, rows

@@ -70,9 +70,9 @@ def pack_frames(raw: Path, audit: Path, settings: params.Frames, out: Path, shee
         raise InputError(f"{clips[0].annotations}: there is no object to learn from")
     with replacing_folder(out) as part:
         total = sum(map(len, chosen.values()))
-        with progress(_pieces(clips, chosen, settings.size), "packing frames", total, "frame") as pieces:
-            pack = write_pack(part, settings.size, pieces)
-        labels = _labels(pack, boxes, settings.size)
+        with progress(_pieces(clips, chosen, settings.input_size), "packing frames", total, "frame") as pieces:
+            pack = write_pack(part, settings.input_size, pieces)
+        labels = _labels(pack, boxes, settings.input_size)
         write_csv(part / "labels.csv", labels)
         write_json(part / "classes.json", read_coco(clips[0].annotations).classes)
         write_png(sheet, _sheet(pack, labels))

@@ -19,7 +19,7 @@ class Synthetic(Section):
     train_videos: Count
     val_seconds: float = Field(gt=0)
     test_seconds: float = Field(gt=0)
-    size: Annotated[int, Field(ge=64, multiple_of=2)]
+    frame_size: Annotated[int, Field(ge=64, multiple_of=2)]
     fps: Annotated[int, Field(ge=1)]
     parts_per_second: float = Field(gt=0)
     train_parts_per_second: float = Field(gt=0)
@@ -56,11 +56,11 @@ Side = Annotated[int, Field(ge=32, multiple_of=32)]
 class Frames(Section):
     """Which frames the detector learns from, and how it sees them.
 
-    ``size`` is the side in px of the square that a frame is fitted into; of a video every ``every``-th frame is taken,
-    and of those without objects the share ``empty``, evenly spread.
+    ``input_size`` is the side in px of the square that a frame is fitted into. Of a video every ``every``-th frame is
+    taken, and of those without objects the share ``empty``, evenly spread.
     """
 
-    size: Side
+    input_size: Side
     every: Count
     empty: Share
 

@@ -157,7 +157,7 @@ def _detection(
     return {
         "rows": rows,
         "threshold": f"{threshold:g}",
-        "size": parts.frames.size,
+        "size": parts.frames.input_size,
         "architecture": parts.train.architecture,
         "every": parts.frames.every,
         "epochs": parts.train.epochs,

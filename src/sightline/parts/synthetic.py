@@ -156,9 +156,9 @@ def make_film(settings: Synthetic, number: tuple[int, ...], seconds: float, part
         y = float(rng.uniform(200, 430))
         time = fall.time_at(y)
         hidden.append(Hidden(time, fall.centre(time)[0], y))
-    scenery = make_scenery((*seed, 2), settings.size, seconds, hidden)
+    scenery = make_scenery((*seed, 2), settings.frame_size, seconds, hidden)
     frames = max(1, round(seconds * settings.fps))
-    return Film(settings.size, settings.fps, frames, falls, scenery, float(rng.uniform(*EXPOSURE)))
+    return Film(settings.frame_size, settings.fps, frames, falls, scenery, float(rng.uniform(*EXPOSURE)))
 
 
 def _shoot(films: Mapping[str, Film], folder: Path, threads: int) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
