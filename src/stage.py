@@ -24,6 +24,7 @@ except ModuleNotFoundError:
     sys.exit("stage.py: packages are missing: run 'make setup', then put .venv/bin first on PATH (or use make repro)")
 
 from sightline.core.errors import InputError
+from sightline.core.processor import pin
 
 
 def run(arguments: list[str]) -> int:
@@ -82,4 +83,7 @@ def _fail(message: str, status: int = 1) -> int:
 
 
 if __name__ == "__main__":
+    # Here, because nothing above imports a numeric library yet; the stage's module does.
+    if not pin():
+        print("warning: this processor lacks AVX2 and FMA: results differ from the committed ones", file=sys.stderr)
     sys.exit(run(sys.argv[1:]))

@@ -223,8 +223,10 @@ def copied_tree(folder: Path) -> Path:
     package = folder / "tree" / "src" / "sightline"
     (package / "minerals").mkdir(parents=True)
     (package / "core").mkdir()
-    for name in ("stage.py", "sightline/__init__.py", "sightline/params.py", "sightline/core/errors.py"):
+    for name in ("stage.py", "sightline/__init__.py", "sightline/params.py"):
         shutil.copy(SRC / name, package.parent / name)
+    for name in ("errors.py", "processor.py"):
+        shutil.copy(SRC / "sightline/core" / name, package / "core" / name)
     for name in ("core", "minerals"):
         (package / name / "__init__.py").touch()
     return package

@@ -14,6 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from sightline.core.portable import square_root
+
 MEAN = (0.5, 0.5, 0.5)
 STD = (0.25, 0.25, 0.25)
 LUMA = (0.299, 0.587, 0.114)
@@ -149,7 +151,7 @@ class _Draws:
 def _geometry(images: Tensor, draws: _Draws, size: int, settings: Augmentation) -> Tensor:
     area = draws.uniform("area", *settings.crop_area)
     ratio = draws.uniform("aspect", -1, 1).mul(math.log(settings.aspect)).exp()
-    width, height = (area * ratio).sqrt().clamp(max=1), (area / ratio).sqrt().clamp(max=1)
+    width, height = (square_root(value).clamp(max=1) for value in (area * ratio, area / ratio))
     centre_x = draws.uniform("x", -1, 1) * (1 - width)
     centre_y = draws.uniform("y", -1, 1) * (1 - height)
     angle = draws.uniform("rotate", -1, 1) * math.radians(settings.rotate)
@@ -218,7 +220,7 @@ def _erase(images: Tensor, draws: _Draws, settings: Augmentation) -> Tensor:
     height, width = images.shape[2:]
     area = draws.uniform("erase_area", 0.05, 0.25)
     ratio = draws.uniform("erase_aspect", -1, 1).mul(math.log(3)).exp()
-    box_height, box_width = (area / ratio).sqrt().clamp(max=1), (area * ratio).sqrt().clamp(max=1)
+    box_height, box_width = (square_root(value).clamp(max=1) for value in (area / ratio, area * ratio))
     top = draws.uniform("erase_y", 0, 1) * (1 - box_height)
     left = draws.uniform("erase_x", 0, 1) * (1 - box_width)
     boxes = torch.stack([top, top + box_height, left, left + box_width], 1)

@@ -1,19 +1,129 @@
 """Run what is deployed: ONNX Runtime, NumPy and what decodes pictures, so that a service needs no torch."""
 
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
 from sightline.core.errors import InputError
 from sightline.core.images import Pixels, UnreadableImageError, fit_to_square, list_files, read_image
 from sightline.core.parallel import map_ordered
+from sightline.core.processor import is_portable
 from sightline.core.progress import progress, say
 
+if TYPE_CHECKING:
+    from onnx import ModelProto, NodeProto
+
+# ONNX Runtime reads this when it is loaded.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+import onnxruntime
+
 Outputs = dict[str, NDArray[np.float32]]
+
+
+def open_session(
+    graph: Path | bytes, threads: int = 0, providers: Sequence[str] = ("CPUExecutionProvider",)
+) -> onnxruntime.InferenceSession:
+    """Load a graph into ONNX Runtime; inside a stage, so that every processor gives the same bytes.
+
+    ONNX Runtime has no switch for that. Two things of it depend on the width of the vectors that a processor has, and
+    are left out in stages: convolutions on channels in blocks of 8 or 16, which sum in another order, and the
+    sum inside Softmax and LogSoftmax. Everything else was found equal (docs/reproducibility.md).
+
+    Args:
+        graph: an ONNX file, or its content.
+        threads: that compute one run; 0 for as many as there are cores. The result does not depend on it.
+        providers: ONNX Runtime's names of what may run it, the first that can.
+
+    Raises:
+        InputError: ONNX Runtime cannot load it.
+    """
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 3
+    try:
+        if is_portable():
+            options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+            source: str | bytes = _portable(graph)
+        else:
+            source = graph if isinstance(graph, bytes) else str(graph)
+        return onnxruntime.InferenceSession(source, options, providers=list(providers))
+    except Exception as error:  # noqa: BLE001 - the runtime's own exceptions have no common class
+        name = "the graph" if isinstance(graph, bytes) else graph
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise InputError(f"{name} is no model that ONNX Runtime can load: {reason}") from None
+
+
+def _portable(graph: Path | bytes) -> bytes:
+    """The graph with each Softmax and LogSoftmax written out as maximum, difference, exponential and sum."""
+    # Here, because a service does not need it.
+    import onnx
+
+    model = onnx.load_from_string(graph) if isinstance(graph, bytes) else onnx.load(graph)
+    opset = next(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
+    nodes = list(model.graph.node)
+    if any(node.op_type in SOFTMAXES for node in nodes):
+        ranks = _ranks(model) if opset < NEW_SOFTMAX else {}
+        del model.graph.node[:]
+        for number, node in enumerate(nodes):
+            is_one = node.op_type in SOFTMAXES
+            model.graph.node.extend(_written_out(node, f"softmax{number}", opset, ranks) if is_one else [node])
+        # What the file says of names that are new here would be missing.
+        model = onnx.shape_inference.infer_shapes(model)
+    return bytes(model.SerializeToString())
+
+
+def _ranks(model: "ModelProto") -> dict[str, int]:
+    from onnx.shape_inference import infer_shapes
+
+    graph = infer_shapes(model).graph
+    values = (*graph.input, *graph.value_info, *graph.output)
+    return {value.name: len(value.type.tensor_type.shape.dim) for value in values}
+
+
+def _written_out(node: "NodeProto", prefix: str, opset: int, ranks: dict[str, int]) -> "list[NodeProto]":
+    from onnx import helper
+
+    given, out = node.input[0], node.output[0]
+    axis = next((attribute.i for attribute in node.attribute if attribute.name == "axis"), None)
+    if opset >= NEW_SOFTMAX:
+        axes = [-1 if axis is None else axis]
+    else:
+        # Older ones take all axes from that one on as one.
+        axes = list(range(1 if axis is None else axis % ranks[given], ranks[given]))
+    largest, less, powers, total = (f"{prefix}_{name}" for name in ("largest", "less", "powers", "total"))
+    constants, reduced = [], {}
+    for kind, since, name in (("ReduceMax", 18, largest), ("ReduceSum", 13, total)):
+        source = given if kind == "ReduceMax" else powers
+        if opset >= since:
+            constants.append(helper.make_node("Constant", [], [f"{name}_axes"], value_ints=axes))
+            reduced[kind] = helper.make_node(kind, [source, f"{name}_axes"], [name], keepdims=1)
+        else:
+            reduced[kind] = helper.make_node(kind, [source], [name], keepdims=1, axes=axes)
+    nodes = [
+        *constants,
+        reduced["ReduceMax"],
+        helper.make_node("Sub", [given, largest], [less]),
+        helper.make_node("Exp", [less], [powers]),
+        reduced["ReduceSum"],
+    ]
+    if node.op_type == "Softmax":
+        return [*nodes, helper.make_node("Div", [powers, total], [out])]
+    logarithm = f"{prefix}_logarithm"
+    return [
+        *nodes,
+        helper.make_node("Log", [total], [logarithm]),
+        helper.make_node("Sub", [less, logarithm], [out]),
+    ]
+
+
+SOFTMAXES = ("Softmax", "LogSoftmax")
+NEW_SOFTMAX = 13
+"""The opset since which Softmax works along one axis."""
 
 
 class OnnxNetwork:
@@ -25,14 +135,7 @@ class OnnxNetwork:
     """
 
     def __init__(self, path: Path, threads: int = 0) -> None:
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.log_severity_level = 3
-        try:
-            providers = onnxruntime.get_available_providers()
-            self.session = onnxruntime.InferenceSession(str(path), options, providers=providers)
-        except Exception as error:  # noqa: BLE001 - the runtime's own exceptions have no common class
-            raise InputError(f"{path} is no model that ONNX Runtime can load: {error}") from None
+        self.session = open_session(path, threads, onnxruntime.get_available_providers())
         self.input = self.session.get_inputs()[0]
         self.outputs = [output.name for output in self.session.get_outputs()]
 

@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 from pydantic import Field, ValidationError
 
 from sightline.core.errors import InputError
 from sightline.core.files import read_json, write_json
 from sightline.core.images import Pixels
+from sightline.core.serving import open_session
 from sightline.faces.neighbours import CROP, Vectors, centre, unit
 from sightline.params import Section
 
@@ -71,14 +71,7 @@ class Embedder:
     """
 
     def __init__(self, path: Path, settings: Settings, threads: int = 1) -> None:
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.log_severity_level = 3
-        try:
-            self.session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # noqa: BLE001 - the runtime's own exceptions have no common class
-            reason = next(iter(str(error).splitlines()), "")
-            raise InputError(f"{path} is no model that ONNX Runtime can load: {reason}") from None
+        self.session = open_session(path, threads)
         self.settings = settings
         self.input = self.session.get_inputs()[0]
         fixed = self.input.shape[0] if self.input.shape else None

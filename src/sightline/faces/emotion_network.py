@@ -54,7 +54,7 @@ class LocalContrast(nn.Module):
         detail = (images * self.weights).sum(1, keepdim=True)
         detail = detail - _mean_around(detail)
         # Where nothing is to be seen, noise stays small.
-        return detail / (_mean_around(detail.square()) + FAINT**2).sqrt()
+        return detail * (_mean_around(detail.square()) + FAINT**2).rsqrt()
 
 
 def _mean_around(values: Tensor) -> Tensor:

@@ -15,12 +15,12 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
 from sightline.core.errors import InputError
 from sightline.core.files import read_json
 from sightline.core.images import Pixels
+from sightline.core.serving import open_session
 
 Floats = NDArray[np.float32]
 Sums = NDArray[np.int32]
@@ -171,11 +171,8 @@ class _Network:
     """One of the graphs: float32 pixels (N, 3, H, W) from 0 to 255 in, its ``out`` out."""
 
     def __init__(self, graph: bytes, threads: int) -> None:
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.log_severity_level = 3
         # On the CPU: for layers this small a GPU is slower than the way to it.
-        self.session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+        self.session = open_session(graph, threads)
         self.channels = int(self.session.get_outputs()[0].shape[1])
 
     def __call__(self, pixels: Floats) -> Floats:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from sightline.core.augment import LUMA, MEAN, STD
+from sightline.core.portable import square_root
 
 
 class Look(nn.Module):
@@ -82,7 +83,7 @@ class Look(nn.Module):
                     _histogram(edges, 0, 7, self.edges),
                     _histogram(curvature, -5, 5, self.curvatures),
                 ]
-        return (torch.cat(counts, 1) + 1e-4).sqrt()
+        return square_root(torch.cat(counts, 1) + 1e-4)
 
 
 class Memory(nn.Module):
@@ -176,7 +177,7 @@ def _grain_maps(grey: Tensor) -> Tensor:
     brighter = torch.cat([moved(*step) > here + 0.5 / 255 for step in RING], 1).float()
     changes = (brighter != brighter.roll(1, 1)).sum(1, keepdim=True)
     pattern = torch.where(changes <= 2, brighter.sum(1, keepdim=True), 9.0)
-    edge = torch.log1p(255 * 4 * ((right - left).square() + (below - above).square()).sqrt())
+    edge = torch.log1p(255 * 4 * square_root((right - left).square() + (below - above).square()))
     curvature = (above + below + left + right - 4 * here) * 255
     return torch.cat([pattern, edge, curvature.sign() * curvature.abs().log1p()], 1)
 

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from sightline.core.portable import square_root
 from sightline.minerals.memory import Look, Memory
 
 
@@ -94,7 +95,7 @@ class _Statistics(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         flat = features.flatten(2)
         mean = flat.mean(2)
-        spread = (flat.square().mean(2) - mean.square()).clamp(min=0).add(1e-4).sqrt()
+        spread = square_root((flat.square().mean(2) - mean.square()).clamp(min=0).add(1e-4))
         return torch.cat([mean, spread], 1)
 
 

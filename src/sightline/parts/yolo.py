@@ -5,6 +5,7 @@ others) runs and no file of it appears. Importing it asks nothing of the network
 it looks for a connection, installs what it misses and keeps settings in the home folder.
 """
 
+import math
 import os
 import re
 import tempfile
@@ -22,6 +23,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from sightline.core.errors import InputError
+from sightline.core.portable import arc_tangent
 
 _environment, _save, _open, _threads = dict(os.environ), torch.save, Image.open, cv2.getNumThreads()
 with tempfile.TemporaryDirectory() as _home:
@@ -33,7 +35,7 @@ with tempfile.TemporaryDirectory() as _home:
     }
     import ultralytics
     from ultralytics.nn.tasks import DetectionModel, torch_safe_load
-    from ultralytics.utils import SETTINGS
+    from ultralytics.utils import SETTINGS, loss, tal
     from ultralytics.utils.loss import v8DetectionLoss
 
     SETTINGS.update({name: False for name, value in SETTINGS.items() if value is True})  # type: ignore[no-untyped-call]
@@ -45,6 +47,34 @@ for _name in ("OMP_NUM_THREADS", "NUMEXPR_MAX_THREADS"):
 torch.save = _save
 Image.open = _open
 cv2.setNumThreads(_threads)
+
+
+def complete_iou(box1: Tensor, box2: Tensor, xywh: bool = False, CIoU: bool = True, eps: float = 1e-7) -> Tensor:  # noqa: N803
+    """Complete IoU of boxes xyxy (…, 4), as (…, 1): Zheng et al., "Distance-IoU Loss", AAAI 2020.
+
+    In place of ultralytics' own, with its argument names, because that takes torch's arc tangent, which differs by
+    processor (:mod:`sightline.core.portable`).
+    """
+    if xywh or not CIoU:
+        raise ValueError("only the complete IoU of boxes as corners is here")
+    left1, top1, right1, bottom1 = box1.chunk(4, -1)
+    left2, top2, right2, bottom2 = box2.chunk(4, -1)
+    width1, height1 = right1 - left1, bottom1 - top1 + eps
+    width2, height2 = right2 - left2, bottom2 - top2 + eps
+    common = (right1.minimum(right2) - left1.maximum(left2)).clamp(min=0) * (
+        bottom1.minimum(bottom2) - top1.maximum(top2)
+    ).clamp(min=0)
+    iou = common / (width1 * height1 + width2 * height2 - common + eps)
+    around = (right1.maximum(right2) - left1.minimum(left2), bottom1.maximum(bottom2) - top1.minimum(top2))
+    diagonal = around[0].square() + around[1].square() + eps
+    apart = (left2 + right2 - left1 - right1).square() + (top2 + bottom2 - top1 - bottom1).square()
+    shape = 4 / math.pi**2 * (arc_tangent(width2 / height2) - arc_tangent(width1 / height1)).square()
+    with torch.no_grad():
+        weight = shape / (1 - iou + shape + eps)
+    return torch.as_tensor(iou - (apart / 4 / diagonal + shape * weight))
+
+
+loss.bbox_iou = tal.bbox_iou = complete_iou
 
 
 def read_architecture(name: str) -> dict[str, Any]:
