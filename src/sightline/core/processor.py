@@ -60,9 +60,12 @@ def pin(without: frozenset[str] = frozenset()) -> bool:
     """
     if "numpy" in sys.modules:
         raise RuntimeError("pin() must come before the first import of a numeric library")
-    if not set(cpu_features()) >= NEEDED:
+    features = set(cpu_features())
+    if not features >= NEEDED:
         return False
-    os.environ.update({name: value for name, value in PINS.items() if name not in without})
+    # OpenCV prints a line where it is to leave out what the processor does not have.
+    needless = set() if "avx512f" in features else {"OPENCV_CPU_DISABLE"}
+    os.environ.update({name: value for name, value in PINS.items() if name not in without | needless})
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
     return True

@@ -207,7 +207,8 @@ def _detection(
         if f"ap50 {label}" in found_figures
     }
     table = precision_recall_table(matched, len(frames))
-    overlaps = table["iou"].map("IoU {:g}".format)
+    # Of a table without rows pandas makes a column of numbers.
+    overlaps = table["iou"].map("IoU {:g}".format).astype(str)
     return tree, table.assign(set=scenes[0].split + " " + table["label"] + " " + overlaps, split=scenes[0].split)
 
 
