@@ -19,10 +19,10 @@ TINY = {
     "compute": {"threads": 1},
     "runtime": {"workers": 0},
     "minerals": {
-        "data": {"synthetic": {"photos": 28}},
+        "data": {"synthetic": {"photos": 16}},
         "patches": {"patch_size": 48, "examples": 3, "per_box": {"train": 1, "val": 1, "test": 1}},
         "train": {"epochs": 1, "batch_size": 16, "crop_size": 48, "network": {"width": 8}},
-        "infer": {"max_error": 0.9},
+        "infer": {"max_error": 0.9, "mirror": False},
         "evaluate": {"resamples": 100},
     },
 }
@@ -132,6 +132,6 @@ def test_queued_and_temporary_experiments_run_their_own_code_and_are_visible(rep
 
 
 def test_a_bad_parameter_stops_an_experiment_with_one_line(repository: Repository) -> None:
-    output = repository.run("dvc", "exp", "run", "--temp", "-S", "minerals.train.lr=-1", fails=True)
-    assert "error: params.yaml: parameter 'minerals.train.lr'" in output
+    output = repository.run("dvc", "exp", "run", "--temp", "-S", "minerals.evaluate.resamples=-1", fails=True)
+    assert "error: params.yaml: parameter 'minerals.evaluate.resamples'" in output
     assert "Traceback" not in output

@@ -1,4 +1,5 @@
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +24,14 @@ def tiny() -> Minerals:
     tree["patches"] |= {"patch_size": 48, "per_box": {"train": 3, "val": 2, "test": 2}, "examples": 8}
     tree["train"] |= {"epochs": 2, "batch_size": 16, "crop_size": 32}
     tree["train"]["network"] |= {"width": 8, "depth": 1}
+    # The mirror image doubles the graph, and so the time that its export takes; tests/core/test_deploy.py has it.
+    tree["infer"] |= {"mirror": False}
     tree["evaluate"] |= {"resamples": 100}
     return Minerals.model_validate(tree)
 
 
-def run_all_stages(folder: Path, workers: int) -> None:
+def run_all_stages(folder: Path, workers: int, exported: Path | None = None) -> None:
+    """Run the stages; `exported` has the deployed model of an equal network, which is taken as it is."""
     minerals = tiny()
     classes = minerals.data.classes
     raw, patches, examples = folder / "raw", folder / "patches", folder / "examples"
@@ -36,7 +40,11 @@ def run_all_stages(folder: Path, workers: int) -> None:
     pictures = (folder / "patches.png", folder / "patches.json")
     make_patches(raw, classes, minerals.patches, patches, examples, *pictures, workers)
     train(patches, classes, minerals.train, COMPUTE, workers, network, folder / "history.csv")
-    deploy(network, patches, minerals.infer, COMPUTE, deployed)
+    if exported:
+        # No worker takes part in deploying, and an export repeats byte for byte (tests/core/test_deploy.py).
+        shutil.copytree(exported, deployed)
+    else:
+        deploy(network, patches, minerals.infer, COMPUTE, deployed)
     infer(deployed, patches, examples, minerals.infer, workers, inference)
     evaluate(inference, deployed, patches, minerals.evaluate, folder / "metrics")
 
@@ -53,7 +61,7 @@ def outputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
         # Checkpoints go below the working directory.
         patch.chdir(folder)
         run_all_stages(folder / "alone", workers=0)
-        run_all_stages(folder / "together", workers=2)
+        run_all_stages(folder / "together", workers=2, exported=folder / "alone/deployed")
     return folder
 
 

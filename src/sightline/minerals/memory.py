@@ -62,13 +62,13 @@ class Look(nn.Module):
         yellow_blue = self._share(
             (red + green) / 2 - blue, -self.yellow_blue_reach, self.yellow_blue_reach, self.chroma
         )
-        chroma = (red_green[:, :, None] * yellow_blue[:, None]).flatten(1, 2)
+        chroma = (red_green.unsqueeze(2) * yellow_blue.unsqueeze(1)).flatten(1, 2)
         return (chroma @ light.transpose(1, 2) / light.shape[2]).flatten(1)
 
     def _share(self, values: Tensor, low: float, high: float, count: int) -> Tensor:
         """How much of each value ``(N, P)`` each bin gets: ``(N, count, P)``, one over all bins."""
         at = ((values - low) / (high - low)).clamp(0, 1) * (count - 1)
-        distance = (at[:, None] - torch.arange(count, device=values.device)[:, None]).abs()
+        distance = (at.unsqueeze(1) - torch.arange(count, device=values.device).unsqueeze(1)).abs()
         return ((0.5 + self.border / 2 - distance) / self.border).clamp(0, 1)
 
     def _grain(self, pixels: Tensor) -> Tensor:
@@ -104,7 +104,7 @@ class Memory(nn.Module):
         """Compare looks with the exemplars."""
         # In parts, because all differences at once are a thousand times as large as the result.
         parts = torch.split(self.exemplars, EXEMPLARS_AT_ONCE)
-        scaled = (looks * self.scale)[:, None]
+        scaled = (looks * self.scale).unsqueeze(1)
         return torch.exp(-torch.cat([(scaled - part).abs().sum(2) for part in parts], 1))
 
     def store(self, looks: Tensor) -> None:
@@ -160,21 +160,21 @@ def memorise(
 
 
 def _middle(maps: Tensor) -> Tensor:
-    top, left = maps.shape[2] // 4, maps.shape[3] // 4
-    return maps[:, :, top:-top, left:-left]
+    height, width = maps.shape[2:]
+    top, left = height // 4, width // 4
+    return maps.narrow(2, top, height - 2 * top).narrow(3, left, width - 2 * left)
 
 
 def _grain_maps(grey: Tensor) -> Tensor:
     """Local binary pattern, strength of edges and Laplacian of ``(N, 1, H, W)``: ``(N, 3, H - 2, W - 2)``."""
-    height, width = grey.shape[2:]
-
-    def moved(down: int, right: int) -> Tensor:
-        return grey[:, :, 1 + down : height - 1 + down, 1 + right : width - 1 + right]
-
-    here, above, below, left, right = (moved(*step) for step in ((0, 0), (-1, 0), (1, 0), (0, -1), (0, 1)))
+    height, width = grey.shape[2] - 2, grey.shape[3] - 2
+    # Each row is cut out once: a slice is a dozen nodes in the exported graph, and exporting takes most of deploying.
+    rows = {down: grey.narrow(2, 1 + down, height) for down in (-1, 0, 1)}
+    moved = {(down, right): row.narrow(3, 1 + right, width) for down, row in rows.items() for right in (-1, 0, 1)}
+    here, above, below, left, right = (moved[step] for step in ((0, 0), (-1, 0), (1, 0), (0, -1), (0, 1)))
     # Ojala et al., "Multiresolution Gray-Scale and Rotation Invariant Texture Classification", PAMI 2002. Half a grey
     # level of tolerance, or the rounding of torch and ONNX Runtime would decide in plain backgrounds.
-    brighter = torch.cat([moved(*step) > here + 0.5 / 255 for step in RING], 1).float()
+    brighter = torch.cat([moved[step] > here + 0.5 / 255 for step in RING], 1).float()
     changes = (brighter != brighter.roll(1, 1)).sum(1, keepdim=True)
     pattern = torch.where(changes <= 2, brighter.sum(1, keepdim=True), 9.0)
     edge = torch.log1p(255 * 4 * square_root((right - left).square() + (below - above).square()))
@@ -185,7 +185,7 @@ def _grain_maps(grey: Tensor) -> Tensor:
 def _histogram(values: Tensor, low: float, high: float, bins: int) -> Tensor:
     """Shares ``(N, bins)`` of values ``(N, H, W)``, each shared by the two bins whose centres it lies between."""
     at = ((values.flatten(1) - low) / (high - low)).clamp(0, 1) * (bins - 1)
-    distance = (at[:, None] - torch.arange(bins, device=values.device)[:, None]).abs()
+    distance = (at.unsqueeze(1) - torch.arange(bins, device=values.device).unsqueeze(1)).abs()
     return (1 - distance).clamp(min=0).mean(2)
 
 
