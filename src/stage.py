@@ -28,7 +28,10 @@ from sightline.core.processor import pin
 
 
 def run(arguments: list[str]) -> int:
-    """Run one stage; returns the exit status: 0 done, 1 the user can mend it, 2 wrong options, 130 interrupted."""
+    """Run one stage; returns the exit status.
+
+    0 done, 1 the user can mend it, 2 wrong options, 130 interrupted (Ctrl-C), 143 terminated.
+    """
     task, _, step = arguments[0].partition(".") if arguments else ("", "", "")
     if not (task.isidentifier() and step.isidentifier()):
         return _fail("usage: python src/stage.py TASK.STEP [OPTIONS]")
@@ -45,11 +48,25 @@ def run(arguments: list[str]) -> int:
         return _fail(f"{task}.{step}: {error.format_message()}", 2)
     except (KeyboardInterrupt, _InterruptedError) as stop:
         reason = str(stop) or "nothing half-written is left"
-        return _fail(f"{task}.{step}: interrupted: {reason}", 128 + signal.SIGINT)
+        return _fail(f"{task}.{step}: interrupted: {reason}", 128 + _received[-1])
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         return _fail(f"no space left on the device for {error.filename or 'the outputs'}: free some and run again")
+
+
+def _interrupt(number: int, frame: object) -> None:  # noqa: ARG001
+    """Let a request to terminate end the stage as Ctrl-C does: it takes its temporary files away and says how to go on.
+
+    What ends it must not be interrupted itself by a second request.
+    """
+    signal.signal(number, signal.SIG_IGN)
+    _received.append(number)
+    raise KeyboardInterrupt
+
+
+# The signal that an interrupted stage ends with; the last one counts.
+_received: list[int] = [signal.SIGINT]
 
 
 def _find(module: str) -> Callable[..., None] | None:
@@ -83,6 +100,7 @@ def _fail(message: str, status: int = 1) -> int:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, _interrupt)
     # Here, because nothing above imports a numeric library yet; the stage's module does.
     if not pin():
         print("warning: this processor lacks AVX2 and FMA: results differ from the committed ones", file=sys.stderr)

@@ -156,13 +156,14 @@ def test_an_exit_status_of_the_stage_is_kept(run_main: Callable[..., int]) -> No
     assert run_main(raising(typer.Exit(7))) == 7
 
 
-def test_ctrl_c_ends_the_process_with_130(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("name", "status"), [("SIGINT", 130), ("SIGTERM", 143)])
+def test_an_interrupted_process_ends_with_the_status_of_its_signal(tmp_path: Path, name: str, status: int) -> None:
     package = copied_tree(tmp_path)
     (package / "minerals" / "example.py").write_text(
-        "import os, signal\ndef main() -> None:\n    os.kill(os.getpid(), signal.SIGINT)\n    signal.pause()\n"
+        f"import os, signal\ndef main() -> None:\n    os.kill(os.getpid(), signal.{name})\n    signal.pause()\n"
     )
     ended = call(tmp_path, "minerals.example", src=package.parent)
-    assert ended.returncode == 130
+    assert ended.returncode == status
     assert ended.stderr == "error: minerals.example: interrupted: nothing half-written is left\n"
 
 

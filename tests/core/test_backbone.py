@@ -2,6 +2,7 @@
 
 import json
 import pickle
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +85,23 @@ def test_the_length_of_features_is_found_whatever_the_head(tmp_path: Path, archi
     assert save_backbone(tmp_path / "out", made.train(), {}, **known).features == features
     assert made.training
     assert load_backbone(tmp_path / "out").network(torch.zeros(2, 3, SIZE, SIZE)).shape == (2, features)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "pooling"),
+    [
+        *product(("resnet10t", "mobilenetv2_050"), ("avg", "max", "avgmax", "catavgmax")),
+        *(("convnext_atto", pooling) for pooling in ("avg", "max")),
+    ],
+)
+def test_every_pooling_gives_what_timms_own_does(architecture: str, pooling: str) -> None:
+    made = network(architecture, {"global_pool": pooling}).eval()
+    model = timm.create_model(architecture, num_classes=0, global_pool=pooling).eval()
+    model.load_state_dict(made.model.state_dict())
+    images = torch.randn(2, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(1))
+    images = images.contiguous(memory_format=torch.channels_last)
+    with torch.inference_mode():
+        assert torch.equal(made(images), model(images))
 
 
 def test_a_hook_on_the_maps_sees_maps_and_gradients_and_all_weights_train() -> None:

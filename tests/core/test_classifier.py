@@ -128,7 +128,7 @@ def test_a_training_repeats_whatever_the_workers_and_the_seed_decides(pack: Pack
 STEPS_PER_EPOCH = 3
 
 
-def train_until_killed(folder: str) -> None:
+def train_until_killed(folder: str, workers: int) -> None:
     """What the child process below does: hang in the middle of the third epoch."""
     os.chdir(folder)
 
@@ -137,13 +137,14 @@ def train_until_killed(folder: str) -> None:
             print("in the third epoch", flush=True)
             sys.stdin.read()
 
-    train(open_pack(Path("pack")), in_step=hang)
+    train(open_pack(Path("pack")), workers=workers, in_step=hang)
 
 
-def test_a_training_that_was_killed_ends_with_the_same_weights(pack: Pack) -> None:
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_training_that_was_killed_ends_with_the_same_weights(pack: Pack, workers: int) -> None:
     here = Path(__file__)
     child = subprocess.Popen(
-        [sys.executable, "-c", f"from {here.stem} import *; train_until_killed({str(Path.cwd())!r})"],
+        [sys.executable, "-c", f"from {here.stem} import *; train_until_killed({str(Path.cwd())!r}, {workers})"],
         env={**os.environ, "PYTHONPATH": os.pathsep.join([str(here.parents[2] / "src"), str(here.parent)])},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -156,9 +157,10 @@ def test_a_training_that_was_killed_ends_with_the_same_weights(pack: Pack) -> No
     finally:
         child.kill()
         child.communicate()
-    assert [path.name for path in Path("checkpoints").iterdir()] == ["last.ckpt"]
+    assert sorted(path.name for path in Path("checkpoints").iterdir()) == ["history.csv", "last.ckpt"]
+    assert pd.read_csv("checkpoints/history.csv")["epoch"].tolist() == [1, 2]
     trained: list[int] = []
-    resumed = train(pack, in_step=trained.append)
+    resumed = train(pack, workers=workers, in_step=trained.append)
     assert len(trained) == 2 * STEPS_PER_EPOCH
     assert not Path("checkpoints").exists()
     assert_same(resumed, train(pack))

@@ -6,14 +6,24 @@ import math
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from sightline.core.files import read_json, replacing, replacing_folder, sha256, sha256_of, write_csv, write_json
+from sightline.core.files import (
+    read_json,
+    replacing,
+    replacing_folder,
+    scratch_folder,
+    sha256,
+    sha256_of,
+    write_csv,
+    write_json,
+)
 
 
 def test_a_file_appears_under_its_name_when_it_is_whole(tmp_path: Path) -> None:
@@ -82,21 +92,99 @@ def test_a_file_does_not_replace_a_folder_nor_a_folder_a_file(
     assert list(tmp_path.iterdir()) == [target]
 
 
-def test_a_killed_process_leaves_no_half_file_under_the_name(tmp_path: Path) -> None:
-    code = """
+KILLED = """
 import os, signal, sys
 from pathlib import Path
-from sightline.core.files import replacing
-with replacing(Path(sys.argv[1])) as part:
-    part.write_text("half")
+from sightline.core.files import replacing, replacing_folder, scratch_folder
+folder = Path(sys.argv[1])
+with scratch_folder(folder / "out"), replacing_folder(folder / "out") as part, replacing(folder / "out.txt") as file:
+    for path in (part / "half.txt", file):
+        path.write_text("half")
+    # As SQLite leaves it.
+    file.with_name(file.name + "-journal").touch()
+    print(flush=True)
+    sys.stdin.read()
     os.kill(os.getpid(), signal.SIGKILL)
 """
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2] / "src")}
-    child = subprocess.run([sys.executable, "-c", code, tmp_path / "out.txt"], env=environment, check=False)
-    assert child.returncode == -9
-    (left,) = tmp_path.iterdir()
-    assert left.name.startswith(".out.")
-    assert ".part" in left.name
+Writer = Callable[[], subprocess.Popen[str]]
+
+
+@pytest.fixture
+def writer(tmp_path: Path) -> Iterator[Writer]:
+    """Starts processes in the middle of writing ``out``, with a scratch folder, and ``out.txt``; killed at the end."""
+    started = []
+
+    def start() -> subprocess.Popen[str]:
+        environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2] / "src")}
+        command = [sys.executable, "-c", KILLED, tmp_path]
+        pipes: Any = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+        process = subprocess.Popen(command, env=environment, text=True, **pipes)
+        started.append(process)
+        assert process.stdout is not None
+        assert process.stdout.readline() == "\n"
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def write_both(folder: Path) -> None:
+    with replacing_folder(folder / "out") as part, scratch_folder(folder / "out"):
+        (part / "whole.txt").touch()
+    with replacing(folder / "out.txt") as file:
+        file.touch()
+
+
+def left_in(folder: Path) -> list[str]:
+    """The beginnings of hidden names."""
+    return sorted(
+        path.name.rpartition(".part")[0].rpartition(".")[0] for path in folder.iterdir() if path.name[0] == "."
+    )
+
+
+LEFT = [".out", ".out", ".out", ".sightline-out"]
+
+
+def test_what_a_killed_process_left_is_removed_by_the_next_that_writes_the_same(tmp_path: Path, writer: Writer) -> None:
+    killed = writer()
+    killed.communicate()
+    assert killed.returncode == -9
+    assert not (tmp_path / "out").exists()
+    assert not (tmp_path / "out.txt").exists()
+    assert left_in(tmp_path) == LEFT
+    with replacing(tmp_path / "other.txt") as file:
+        file.touch()
+    assert left_in(tmp_path) == LEFT
+    write_both(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["other.txt", "out", "out.txt"]
+
+
+def test_what_a_living_process_writes_is_left_alone(tmp_path: Path, writer: Writer) -> None:
+    writer()
+    write_both(tmp_path)
+    assert left_in(tmp_path) == LEFT
+
+
+@pytest.mark.parametrize("name", [".out.part", ".out.12-abc.part", ".out.1-0123abcd.txt", "out.1-0123abcd.part"])
+def test_files_of_other_names_are_left_alone(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).touch()
+    write_both(tmp_path)
+    assert (tmp_path / name).exists()
+
+
+def test_a_link_that_was_left_is_removed_and_not_what_it_points_to(tmp_path: Path, writer: Writer) -> None:
+    killed = writer()
+    killed.communicate()
+    kept = tmp_path / "kept"
+    kept.mkdir()
+    (kept / "file").touch()
+    link = tmp_path / f".out.{killed.pid}-0123abcd.part"
+    link.symlink_to(kept)
+    write_both(tmp_path)
+    assert not link.is_symlink()
+    assert (kept / "file").exists()
 
 
 def test_a_folder_is_given_empty(tmp_path: Path) -> None:

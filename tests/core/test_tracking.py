@@ -345,6 +345,19 @@ def test_an_unreachable_server_is_one_line_that_keeps_the_password(repository, m
     assert "secret" not in str(caught.value)
 
 
+@pytest.mark.parametrize("ending", ["", "-journal"])
+def test_what_a_killed_migration_left_is_removed(repository, ending):
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    left = repository / f".mlflow.{ended.pid}-0123abcd.part.db{ending}"
+    left.touch()
+    living = repository / f".mlflow.{os.getpid()}-0123abcd.part.db{ending}"
+    living.touch()
+    publish(a_result(), [Path("data")])
+    assert not left.exists()
+    assert living.exists()
+
+
 def test_a_damaged_store_is_named(repository):
     (repository / "mlflow.db").write_text("no database at all, though long enough to look like one" * 100)
     with pytest.raises(InputError, match=r"mlflow\.db \(file is not a database\)"):

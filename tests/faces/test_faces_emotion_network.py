@@ -2,8 +2,10 @@ import numpy as np
 import pytest
 import torch
 from scipy.ndimage import convolve1d
+from torch import nn
 
 from sightline.faces.emotion_network import EmotionNet, LocalContrast
+from sightline.faces.residual import GridMean
 
 
 def pictures(size=64, seed=0):
@@ -56,3 +58,14 @@ def test_a_colour_of_equal_luma_is_seen_as_grey():
     tinted[:, 0] += 0.5 / 0.299
     tinted[:, 1] -= 0.5 / 0.587
     assert torch.allclose(network(tinted), network(grey), atol=1e-4)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3])
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (2, 2), (3, 3), (4, 4), (4, 7), (8, 5), (9, 9)])
+def test_means_over_a_grid_are_those_of_torch(size, height, width):
+    features = torch.randn(2, 5, height, width, dtype=torch.float64, requires_grad=True)
+    ours, theirs = (pool(features) for pool in (GridMean(size), nn.AdaptiveAvgPool2d(size)))
+    torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-12)
+    weights = torch.randn_like(ours)
+    gradients = [torch.autograd.grad((found * weights).sum(), features)[0] for found in (ours, theirs)]
+    torch.testing.assert_close(*gradients, rtol=1e-12, atol=1e-12)

@@ -148,6 +148,28 @@ def test_the_same_run_gives_the_same_bytes_cut_off_or_not(
     assert not list(tmp_path.glob(".cache/checkpoints/*"))
 
 
+def test_no_optimizer_steps_where_half_precision_overflows_in_a_layer_of_one(tmp_path: Path) -> None:
+    lessons = open_lessons(write_frames(tmp_path / "frames"))
+    architecture = read_architecture("detector")
+    torch.manual_seed(0)
+    network, average = (build(architecture, 2) for _ in range(2))
+    compute = COMPUTE.model_copy(update={"precision": "16-mixed"})
+    course = stage._Course(lessons, network, average, Train.model_validate(SETTINGS), compute, 0)
+    share = [course._batch(0, course.rows[:6])]
+    before = [weight.clone() for weight in network.parameters()]
+    of_muon = course.optimizers[0].param_groups[0]["params"][0]
+    scale = course.scaler.get_scale()
+    handle = of_muon.register_hook(lambda gradient: torch.full_like(gradient, torch.nan))
+    course._step(share, 0, 3)
+    assert all(torch.equal(*pair) for pair in zip(before, network.parameters(), strict=True))
+    assert course.scaler.get_scale() == scale / 2
+    handle.remove()
+    for step in range(1, 6):
+        course._step(share, step, 3)
+    assert all(weight.isfinite().all() for weight in network.parameters())
+    assert any(not torch.equal(*pair) for pair in zip(before, network.parameters(), strict=True))
+
+
 def test_learners_of_equal_shares_learn_what_one_of_them_would(tmp_path: Path) -> None:
     lessons = open_lessons(write_frames(tmp_path / "frames"))
     architecture = read_architecture("detector")

@@ -1,6 +1,5 @@
 """Pretraining with no photo at all: a network learns to tell drawn classes apart, and keeps what it sees them by."""
 
-import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +15,7 @@ from sightline.core.augment import Augmentation
 from sightline.core.backbone import FeatureNetwork
 from sightline.core.checkpoints import checkpoint_folder
 from sightline.core.classifier import Recipe, fit
+from sightline.core.files import scratch_folder
 from sightline.core.images import Pixels
 from sightline.core.packs import Pack, pack_files
 from sightline.core.sheets import contact_sheet
@@ -28,19 +28,18 @@ def pretrain(
     seed: int,
     compute: Compute,
     workers: int,
-    scratch: Path,
+    out: Path,
 ) -> tuple[pd.DataFrame, Pixels]:
     """Draw the pictures and train ``network`` on them.
 
-    The pictures lie in a temporary folder below ``scratch`` meanwhile. A training that was cut off goes on where it
+    The pictures lie in a temporary folder beside ``out`` meanwhile. A training that was cut off goes on where it
     stopped.
 
     Returns:
         The history, one row an epoch, and a sheet that shows what was drawn, (H, W, 3) uint8 RGB.
     """
-    scratch.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".sightline-", dir=scratch) as folder:
-        drawn = Path(folder) / "drawn"
+    with scratch_folder(out) as folder:
+        drawn = folder / "drawn"
         kinds = Kinds(settings.things, settings.worlds)
         pack = draw_pack(drawn, kinds, settings.pictures, settings.val_share, settings.image_size, seed, workers)
         labels = pack.manifest["label"].to_numpy("int64")

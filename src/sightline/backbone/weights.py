@@ -5,7 +5,6 @@
 """
 
 import os
-import tempfile
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,7 +20,7 @@ from sightline.core.backbone import FeatureNetwork, load_weights, save_backbone
 from sightline.core.compute import prepare
 from sightline.core.download import download
 from sightline.core.errors import InputError
-from sightline.core.files import replacing_folder, sha256, write_csv
+from sightline.core.files import replacing_folder, scratch_folder, sha256, write_csv
 from sightline.core.sheets import write_png
 from sightline.params import Compute, Runtime, load
 
@@ -67,14 +66,14 @@ def bring_in(
     with replacing_folder(out) as part:
         extras: dict[str, Any] = {}
         if settings.source == "imagenet":
-            extras = _download(name, settings, network, out.parent)
+            extras = _download(name, settings, network, out)
         elif settings.source == "path":
             if not path.is_file():
                 raise InputError(f"{path} is no file: set backbone.networks.{name}.path to a .safetensors or .pth file")
             load_weights(network, path)
             extras = {"file": {"sha256": sha256(path)}}
         elif settings.source == "procedural":
-            history, sheet = pretrain(network, procedural, seed, compute, workers, out.parent)
+            history, sheet = pretrain(network, procedural, seed, compute, workers, out)
             extras = {"pretraining": _summary(history)}
         save_backbone(part, network, extras, **known)
         if settings.source == "procedural":
@@ -92,7 +91,7 @@ def _normalisation(settings: Network) -> tuple[tuple[float, ...], tuple[float, .
     return settings.mean or mean, settings.std or std
 
 
-def _download(name: str, settings: Network, network: FeatureNetwork, scratch: Path) -> dict[str, Any]:
+def _download(name: str, settings: Network, network: FeatureNetwork, out: Path) -> dict[str, Any]:
     """Weights from the timm hub (or the mirror that HF_ENDPOINT names), at one revision."""
     config = timm.models.get_pretrained_cfg(settings.architecture)
     if config is None or not config.hf_hub_id:
@@ -102,8 +101,8 @@ def _download(name: str, settings: Network, network: FeatureNetwork, scratch: Pa
     )
     where = f"backbone.networks.{name}"
     by_hand = f"set {where}.source to path and {where}.path to the file"
-    with tempfile.TemporaryDirectory(prefix=".sightline-", dir=scratch) as folder:
-        file = Path(folder) / "model.safetensors"
+    with scratch_folder(out) as folder:
+        file = folder / "model.safetensors"
         digest = download(url, file, settings.digest, pin=f"{where}.digest", by_hand=by_hand)
         load_weights(network, file)
     return {"hub": {"id": config.hf_hub_id, "revision": settings.revision, "sha256": digest}}

@@ -16,6 +16,7 @@ import timm
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
+from timm.layers.adaptive_avgmax_pool import AdaptiveAvgMaxPool2d, AdaptiveCatAvgMaxPool2d, SelectAdaptivePool2d
 from torch import Tensor, nn
 
 from sightline.core.augment import whole
@@ -49,7 +50,8 @@ class FeatureNetwork(nn.Module):
     """A timm network without its classifier: normalised float32 (B, 3, S, S) to pooled features (B, features).
 
     ``maps`` passes the feature maps on unchanged: a hook on it (Grad-CAM's target layer) sees them and their gradients.
-    Its weights are trainable; ``model`` is the timm network itself.
+    Its weights are trainable; ``model`` is the timm network itself, but for poolings without a deterministic gradient
+    on a GPU.
 
     Raises:
         InputError: timm does not know the architecture or an argument.
@@ -59,8 +61,9 @@ class FeatureNetwork(nn.Module):
         super().__init__()
         try:
             self.model: Any = timm.create_model(architecture, pretrained=False, num_classes=0, **(arguments or {}))
-        except (RuntimeError, TypeError) as error:
+        except (RuntimeError, TypeError, AssertionError) as error:
             raise InputError(f"timm cannot build '{architecture}' with {dict(arguments or {})}: {error}") from None
+        _pool_deterministically(self.model)
         self.maps = nn.Identity()
 
     def forward(self, images: Tensor) -> Tensor:
@@ -84,6 +87,18 @@ class FeatureNetwork(nn.Module):
         count = self.eval()(torch.zeros(1, 3, size, size)).shape[1]
         self.train(was_training)
         return int(count)
+
+
+def _pool_deterministically(model: nn.Module) -> None:
+    """Let poolings that take a maximum over the whole picture do so by ``amax``, as timm's ``fast`` ones do.
+
+    ``nn.AdaptiveMaxPool2d``, which timm takes otherwise, has no deterministic gradient on a GPU. The values are the
+    same; of equal maxima each gets a share of the gradient.
+    """
+    for name, module in list(model.named_modules()):
+        if isinstance(module, SelectAdaptivePool2d) and isinstance(module.pool, ADAPTIVE_MAXIMA):
+            flatten = not isinstance(module.flatten, nn.Identity)
+            model.set_submodule(name, SelectAdaptivePool2d(pool_type=f"fast{module.pool_type}", flatten=flatten))
 
 
 @dataclass(frozen=True)
@@ -208,3 +223,6 @@ def _first_line(error: Exception) -> str:
 def _some(names: "set[str] | Any") -> str:
     first = sorted(names)[:3]
     return ", ".join(first) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+
+ADAPTIVE_MAXIMA = (nn.AdaptiveMaxPool2d, AdaptiveAvgMaxPool2d, AdaptiveCatAvgMaxPool2d)

@@ -8,9 +8,10 @@ with the same weights as one that was not.
 import logging
 import math
 import shutil
+import signal
 import warnings
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ import torch
 import torch.nn.functional as F
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint, WeightAveraging
-from lightning.pytorch.plugins import TorchCheckpointIO
+from lightning.pytorch.plugins import MixedPrecision, TorchCheckpointIO
 from numpy.typing import NDArray
 from sklearn.metrics import f1_score
 from torch import Tensor, nn
@@ -29,7 +30,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from sightline.core.augment import Augmentation, augment, mix, whole
 from sightline.core.errors import InputError
-from sightline.core.files import replacing
+from sightline.core.files import replacing, write_csv
 from sightline.core.packs import Pack
 from sightline.core.progress import progress, say
 from sightline.params import Compute
@@ -97,7 +98,7 @@ def fit(
         workers: processes that load batches; 0 loads in this one. Does not change the result.
         checkpoints: a folder that belongs to exactly these inputs
             (:func:`sightline.core.checkpoints.checkpoint_folder`). A checkpoint in it is
-            resumed; it is removed when the training is complete.
+            resumed. ``history.csv`` in it has the epochs so far. It is removed when the training is complete.
         on_epoch: is given the history so far after each epoch.
         followed: gets its losses, those of the epochs before a resume included; nothing is learned from its rows.
 
@@ -113,7 +114,8 @@ def fit(
         raise InputError(f"{len(train_rows)} training and {len(val_rows)} validation images are too few to train on")
     batch_size = min(recipe.batch_size, len(train_rows))
     images = _PackedDataset(pack.images, labels)
-    order = _BalancedOrder(train_rows, labels, recipe)
+    history: list[dict[str, float]] = []
+    order = _BalancedOrder(train_rows, labels, recipe, history)
     train_loader = _loader(images, batch_size, workers, compute, sampler=order, drop_last=True)
     # Rows that are only followed come after those of validation, and are left out of its figures.
     others = np.setdiff1d(followed.rows, val_rows) if followed else val_rows[:0]
@@ -122,7 +124,7 @@ def fit(
     # The layout that convolutions are fastest in, on CPUs and GPUs alike.
     network.to(memory_format=torch.channels_last)
     module = _Training(network, recipe, batch_size, steps_per_epoch=len(train_loader))
-    best = _KeepBest(recipe.epochs, len(train_loader), on_epoch, len(val_rows))
+    best = _KeepBest(recipe.epochs, len(train_loader), history, on_epoch, checkpoints / "history.csv", len(val_rows))
     if followed:
         best.follow(followed, measured)
     trainer = _trainer(recipe, compute, checkpoints, best)
@@ -133,10 +135,10 @@ def fit(
         trainer.fit(module, train_loader, val_loader, ckpt_path=str(last) if last.exists() else None)
     except SystemExit:
         # Lightning turns Ctrl-C into an exit with status 1 and no word about what to do next.
-        raise KeyboardInterrupt(f"after epoch {len(best.history)} of {recipe.epochs}; run again to go on") from None
+        raise KeyboardInterrupt(f"after epoch {len(history)} of {recipe.epochs}; run again to go on") from None
     network.load_state_dict(best.weights)
     shutil.rmtree(checkpoints, ignore_errors=True)
-    return pd.DataFrame(best.history)
+    return pd.DataFrame(history)
 
 
 class _PackedDataset(Dataset[tuple[Tensor, Tensor]]):
@@ -153,26 +155,32 @@ class _PackedDataset(Dataset[tuple[Tensor, Tensor]]):
 
 
 class _BalancedOrder(Sampler[int]):
-    """As many samples an epoch as there are, each class with its share; a class is gone through before it repeats."""
+    """As many samples an epoch as there are, each class with its share; a class is gone through before it repeats.
 
-    def __init__(self, rows: NDArray[np.int64], labels: NDArray[np.integer[Any]], recipe: Recipe) -> None:
+    The epoch is the number of entries in ``history``. Lightning's ``set_epoch`` comes too late: after a resume, the
+    workers have fetched the first batches by then.
+    """
+
+    def __init__(
+        self,
+        rows: NDArray[np.int64],
+        labels: NDArray[np.integer[Any]],
+        recipe: Recipe,
+        history: Sequence[object],
+    ) -> None:
         self.members = [rows[labels[rows] == label] for label in range(len(recipe.class_shares))]
         # A class without samples leaves its share to the others.
         shares = np.array(recipe.class_shares) * [len(members) > 0 for members in self.members]
         bounds = np.round(np.cumsum(shares / shares.sum()) * len(rows)).astype(int)
         self.counts = np.diff(bounds, prepend=0)
         self.seed = recipe.seed
-        self.epoch = 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Called by Lightning before each epoch."""
-        self.epoch = epoch
+        self.history = history
 
     def __len__(self) -> int:
         return int(self.counts.sum())
 
     def __iter__(self) -> Iterator[int]:
-        rng = np.random.default_rng((self.seed, self.epoch))
+        rng = np.random.default_rng((self.seed, len(self.history)))
         drawn = []
         for members, count in zip(self.members, self.counts, strict=True):
             rounds = -(-count // max(len(members), 1))
@@ -183,17 +191,26 @@ class _BalancedOrder(Sampler[int]):
 def _loader(
     images: _PackedDataset, batch_size: int, workers: int, compute: Compute, **options: Any
 ) -> DataLoader[tuple[Tensor, Tensor]]:
+    # Torch would warn of more workers than cores, which is a parameter here.
+    warnings.filterwarnings("ignore", message="This DataLoader will create", category=UserWarning)
     return DataLoader(
         images,
         batch_size,
         num_workers=workers,
         collate_fn=_as_it_is,
+        worker_init_fn=_leave_signals_to_the_parent,
         pin_memory=compute.accelerator == "gpu",
         persistent_workers=workers > 0,
         # Otherwise each new iterator draws from torch's global generator, which dropout draws from.
         generator=torch.Generator(),
         **options,
     )
+
+
+def _leave_signals_to_the_parent(worker: int) -> None:  # noqa: ARG001
+    """Ctrl-C and ``timeout`` signal all processes of a group; a worker that they end would be an error of its own."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _as_it_is(batch: Any) -> Any:
@@ -222,9 +239,11 @@ class _Training(LightningModule):
         keys = torch.empty((len(labels), 3), dtype=torch.int64)
         keys[:, 0], keys[:, 1] = recipe.seed, self.current_epoch
         keys[:, 2] = batch_idx * self.batch_size + torch.arange(len(labels))
-        views = augment(images, keys, recipe.crop_size, recipe.augmentation)
-        targets = F.one_hot(labels, len(recipe.class_shares)).float()
-        views, targets = mix(views, targets, keys, recipe.mixup_alpha, recipe.cutmix_alpha)
+        # Lower precision is for the network; pictures keep their eight bits.
+        with torch.autocast(images.device.type, enabled=False):
+            views = augment(images, keys, recipe.crop_size, recipe.augmentation)
+            targets = F.one_hot(labels, len(recipe.class_shares)).float()
+            views, targets = mix(views, targets, keys, recipe.mixup_alpha, recipe.cutmix_alpha)
         logits = self.network(views.contiguous(memory_format=torch.channels_last))
         loss = F.cross_entropy(logits, targets, label_smoothing=recipe.label_smoothing)
         self.train_losses.append(loss.detach())
@@ -254,7 +273,8 @@ class _Training(LightningModule):
             }
             for factor, decays in sorted(parameters, reverse=True)
         ]
-        optimizer = torch.optim.AdamW(groups, fused=True)
+        # A fused optimizer undoes the scaling of mixed precision itself, too late for clipping: Lightning refuses it.
+        optimizer = torch.optim.AdamW(groups, fused=self.trainer.precision == "32-true")
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, self.schedule)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
@@ -288,12 +308,17 @@ class _KeepBest(Callback):
     """Measures each epoch's averaged weights on validation, and keeps the best ones and the history."""
 
     def __init__(
-        self, epochs: int, steps: int, on_epoch: Callable[[pd.DataFrame], None] | None, validated: int
+        self,
+        epochs: int,
+        steps: int,
+        history: list[dict[str, float]],
+        on_epoch: Callable[[pd.DataFrame], None] | None,
+        curve: Path,
+        validated: int,
     ) -> None:
         self.bar = progress(range(epochs * steps), "training", unit="step")
-        self.history: list[dict[str, float]] = []
+        self.history, self.on_epoch, self.curve = history, on_epoch, curve
         self.weights: dict[str, Tensor] = {}
-        self.on_epoch = on_epoch
         self.validated = validated
         self.followed: Followed | None = None
         self.places = np.empty(0, np.int64)
@@ -334,6 +359,7 @@ class _KeepBest(Callback):
             self.weights = {name: value.detach().cpu().clone() for name, value in state.items()}
         self.history.append(entry)
         self.bar.set_postfix(epoch=entry["epoch"], val_accuracy=f"{entry['val_accuracy']:.3f}", refresh=False)
+        write_csv(self.curve, pd.DataFrame(self.history))
         if self.on_epoch:
             self.on_epoch(pd.DataFrame(self.history))
 
@@ -345,7 +371,7 @@ class _KeepBest(Callback):
         return state | ({"losses": torch.from_numpy(self.followed.losses)} if self.followed else {})
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.history, self.weights = list(state_dict["history"]), dict(state_dict["weights"])
+        self.history[:], self.weights = state_dict["history"], dict(state_dict["weights"])
         if self.followed:
             self.followed.losses[:] = state_dict["losses"].numpy()
 
@@ -371,15 +397,19 @@ def _trainer(recipe: Recipe, compute: Compute, checkpoints: Path, best: _KeepBes
         save_on_train_epoch_end=True,
         enable_version_counter=False,
     )
+    plugins: list[Any] = [_WholeCheckpoints()]
+    if compute.precision != "32-true":
+        # By the name of a precision alone, Lightning trains in bfloat16 on a CPU where half precision is asked for.
+        device = "cuda" if compute.accelerator == "gpu" else compute.accelerator
+        plugins.append(MixedPrecision(compute.precision, device))
     return Trainer(
         max_epochs=recipe.epochs,
         accelerator=compute.accelerator,
         devices=1,
-        precision=compute.precision,
         deterministic=True,
         gradient_clip_val=GRADIENT_CLIP,
         callbacks=[best, _Average(recipe.ema_decay), checkpoint],
-        plugins=[_WholeCheckpoints()],
+        plugins=plugins,
         logger=False,
         enable_progress_bar=False,
         enable_model_summary=False,

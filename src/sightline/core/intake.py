@@ -11,7 +11,6 @@ what is left.
 """
 
 import shutil
-import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -23,7 +22,7 @@ import pandas as pd
 
 from sightline.core.boxes import Box, clip
 from sightline.core.errors import InputError
-from sightline.core.files import write_csv
+from sightline.core.files import scratch_folder, write_csv
 from sightline.core.images import UnreadableImageError, pixel_digest, read_image
 from sightline.core.leakage import perceptual_hash
 from sightline.core.parallel import map_ordered
@@ -99,10 +98,8 @@ def source_folder(
     if source == "path":
         yield _users_folder(path, parameter), ()
         return
-    out.parent.mkdir(parents=True, exist_ok=True)
-    # Beside the output, because a system's folder for temporary files is often too small for a data set.
-    with tempfile.TemporaryDirectory(prefix=".sightline-", dir=out.parent) as scratch:
-        folder = Path(scratch) / "photos"
+    with scratch_folder(out) as scratch:
+        folder = scratch / "photos"
         extras: Sequence[Path] = ()
         if source == "synthetic":
             draw(folder)

@@ -22,7 +22,7 @@ import yaml
 from filelock import FileLock
 
 from sightline.core.errors import InputError
-from sightline.core.files import replacing, sha256, sha256_of, write_json
+from sightline.core.files import remove_leftovers, replacing, sha256, sha256_of, write_json
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -208,6 +208,7 @@ def _store(root: Path) -> Iterator[tuple["MlflowClient", str | None]]:
 
 
 def _prepare_sqlite(database: Path, artifacts: str | None) -> None:
+    remove_leftovers(database)
     if database.exists():
         # MLflow would retry for two minutes on a file that is no database.
         with closing(sqlite3.connect(database)) as connection:

@@ -91,11 +91,11 @@ def learn_emotions(
             unseen, curve = ["train", "val"], pd.DataFrame(columns=CURVE)
         else:
             checkpoints = checkpoint_folder(pack_files(crops), settings, augmentation, compute)
-            network, curve = _train(faces, settings, augmentation, compute, workers, checkpoints, history)
+            network, curve = _train(faces, settings, augmentation, compute, workers, checkpoints)
             networks, unseen = [_export(network, faces, part, compute)], ["val"]
-        write_csv(history, curve)
         known = {"task": "faces", "classes": EMOTIONS, **calibrate(networks, faces, unseen, settings.trust)}
         write_json(part / "config.json", known)
+    write_csv(history, curve)
 
 
 @dataclass(frozen=True)
@@ -258,7 +258,6 @@ def _train(
     compute: Compute,
     workers: int,
     checkpoints: Path,
-    history: Path,
 ) -> tuple[EmotionNet, pd.DataFrame]:
     faces.check()
     prepare(compute, settings.seed)
@@ -273,9 +272,7 @@ def _train(
         class_shares=(1 / len(EMOTIONS),) * len(EMOTIONS),
         augmentation=Augmentation(**augmentation.model_dump()),
     )
-    curve = fit(
-        network, pack, faces.labels, recipe, compute, workers, checkpoints, lambda table: write_csv(history, table)
-    )
+    curve = fit(network, pack, faces.labels, recipe, compute, workers, checkpoints)
     return network.eval(), curve
 
 

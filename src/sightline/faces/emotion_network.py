@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sightline.core.augment import LUMA
-from sightline.faces.residual import Block, conv
+from sightline.faces.residual import Block, GridMean, conv
 
 
 class EmotionNet(nn.Sequential):
@@ -33,7 +33,7 @@ class EmotionNet(nn.Sequential):
             "detail": LocalContrast(),
             "stem": conv(1, width, stride=2),
             "blocks": nn.Sequential(*(Block(*pair) for pair in pairwise(channels))),
-            "pooling": nn.AdaptiveAvgPool2d(GRID),
+            "pooling": GridMean(GRID),
             "features": nn.Sequential(nn.Flatten(), nn.Dropout(dropout)),
             "classifier": nn.Linear(GRID**2 * channels[-1], num_classes),
         }

@@ -21,7 +21,7 @@ from sightline.core.errors import InputError
 from sightline.core.files import read_json
 from sightline.core.images import Pixels
 from sightline.faces.identity import BATCH, Method, open_method, views
-from sightline.faces.residual import Block, conv
+from sightline.faces.residual import Block, GridMean, conv
 
 
 def open_trained(folder: Path, threads: int = 1) -> Method:
@@ -78,7 +78,7 @@ class IdentityNet(nn.Sequential):
         parts: dict[str, nn.Module] = {
             "stem": conv(3, width, stride=2),
             "blocks": nn.Sequential(*blocks),
-            "pooling": nn.AdaptiveAvgPool2d(2),
+            "pooling": GridMean(2),
             "features": nn.Sequential(nn.Flatten(), nn.Dropout(dropout)),
             "classifier": nn.Linear(4 * channels[-1], num_classes),
         }

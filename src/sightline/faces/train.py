@@ -10,7 +10,6 @@ method. Both have a say in the threshold, see :func:`sightline.faces.openset.cho
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -130,7 +129,7 @@ def train(
             save_gallery(part / method / "gallery.safetensors", galleries[method])
             configs[method]["neighbours"] = settings.neighbours
             judged[method] = _by_neighbours(galleries[method], describe(faces.strangers), settings.neighbours)
-        course = _Course(faces, settings, augmentation, compute, workers, checkpoints, history)
+        course = _Course(faces, settings, augmentation, compute, workers, checkpoints)
         network, judged["cnn"] = course.learn()
         (part / "cnn").mkdir()
         write_weights(part / "cnn" / "model.safetensors", network.state_dict())
@@ -143,6 +142,7 @@ def train(
         write_json(part / "config.json", _verdict(tables, configs, galleries, settings.neighbours))
     with replacing_folder(validation) as part:
         write_csv(part / "validation.csv", pd.concat(tables.values()))
+    write_csv(history, pd.concat(course.curves, names=["model"]).reset_index("model"))
     shutil.rmtree(checkpoints, ignore_errors=True)
 
 
@@ -241,10 +241,9 @@ class _Course:
         compute: Compute,
         workers: int,
         checkpoints: Path,
-        history: Path,
     ) -> None:
         self.faces, self.settings, self.compute, self.workers = faces, settings, compute, workers
-        self.augmentation, self.checkpoints, self.history = augmentation, checkpoints, history
+        self.augmentation, self.checkpoints = augmentation, checkpoints
         self.arguments = {"num_classes": len(faces.people), "width": settings.network.width}
         # Each photo twice: to be learned from, and to be looked at whole after each epoch.
         self.images = np.concatenate([views(faces.crops)] * 2)
@@ -288,27 +287,19 @@ class _Course:
         prepare(self.compute, self.settings.seed)
         network = IdentityNet(**self.arguments)
         done = self.checkpoints / name / "done"
-        if done.is_dir():
-            self._note(name, pd.read_csv(done / "history.csv"))
-            return load_network(done / "model.safetensors", {"arguments": self.arguments})
-        splits = np.concatenate([np.where(held, "", split) for split in ("train", "val")])
-        pack = Pack(self.images, pd.DataFrame({"split": splits}))
-        followed = Followed(len(held) + np.flatnonzero(held), self.settings.network.epochs) if held.any() else None
-        recipe = self._recipe()
-        running = self.checkpoints / name / "running"
-        note = partial(self._note_epoch, name, followed)
-        history = fit(network, pack, self.labels, recipe, self.compute, self.workers, running, note, followed)
-        with replacing_folder(done) as part:
-            write_weights(part / "model.safetensors", network.state_dict())
-            write_csv(part / "history.csv", _with_held_loss(history, followed))
-        return network.eval()
-
-    def _note_epoch(self, name: str, followed: Followed | None, history: pd.DataFrame) -> None:
-        self._note(name, _with_held_loss(history, followed))
-
-    def _note(self, name: str, history: pd.DataFrame) -> None:
-        self.curves[name] = history
-        write_csv(self.history, pd.concat(self.curves, names=["model"]).reset_index("model"))
+        if not done.is_dir():
+            splits = np.concatenate([np.where(held, "", split) for split in ("train", "val")])
+            pack = Pack(self.images, pd.DataFrame({"split": splits}))
+            followed = Followed(len(held) + np.flatnonzero(held), self.settings.network.epochs) if held.any() else None
+            running = self.checkpoints / name / "running"
+            history = fit(
+                network, pack, self.labels, self._recipe(), self.compute, self.workers, running, followed=followed
+            )
+            with replacing_folder(done) as part:
+                write_weights(part / "model.safetensors", network.state_dict())
+                write_csv(part / "history.csv", _with_held_loss(history, followed))
+        self.curves[name] = pd.read_csv(done / "history.csv")
+        return load_network(done / "model.safetensors", {"arguments": self.arguments})
 
     def _recipe(self) -> Recipe:
         people = len(self.faces.people)

@@ -6,8 +6,7 @@ steps and no pretraining, so that what it lacks is what pretraining gives.
 """
 
 import shutil
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -65,7 +64,8 @@ def train(
 
     Writes the folders ``probe``, ``finetuned`` and ``scratch`` into ``out``; ``losses.npy`` (float32, row of the pack
     by epoch: the fine-tuned network's cross-entropy of every picture of a known class, not-a-number for the others) and
-    ``folds.csv`` into ``training``; ``history`` (CSV) after each epoch. Work that was cut off goes on where it stopped.
+    ``folds.csv`` into ``training``; the learning curves to ``history`` (CSV). Work that was cut off goes on where it
+    stopped.
 
     Args:
         samples: as ``memes-samples`` leaves it.
@@ -91,15 +91,9 @@ def train(
     course = _Course(pack, pretrained, settings, compute, workers, checkpoints)
     known = np.flatnonzero(course.labels >= 0)
     followed = Followed(known, settings.epochs)
-    curves: dict[str, pd.DataFrame] = {}
-
-    def note(model: str, table: pd.DataFrame) -> None:
-        curves[model] = table
-        write_csv(history, pd.concat(curves, names=["model"]).reset_index("model"))
-
     probe, found = course.probe(pack)
-    finetuned = course.finetune(pack, probe, "finetuned", partial(note, "finetuned"), followed)
-    scratch = course.from_scratch(pack, "scratch", partial(note, "scratch"))
+    finetuned, finetuned_curve = course.finetune(pack, probe, "finetuned", followed)
+    scratch, scratch_curve = course.from_scratch(pack, "scratch")
     folds = course.cross_validate()
     with replacing_folder(out) as part:
         save_probe(part / "probe", probe, {**course.config("frozen"), **found})
@@ -110,6 +104,8 @@ def train(
         losses[known] = followed.losses
         np.save(part / "losses.npy", losses)
         write_csv(part / "folds.csv", folds)
+    curves = {"finetuned": finetuned_curve, "scratch": scratch_curve}
+    write_csv(history, pd.concat(curves, names=["model"]).reset_index("model"))
     shutil.rmtree(checkpoints, ignore_errors=True)
 
 
@@ -136,14 +132,11 @@ class _Course:
         return fit_probe(features, labels, c), {"c": c, "cross_validation": table.to_dict("records")}
 
     def finetune(
-        self,
-        pack: Pack,
-        probe: Probe,
-        name: str,
-        on_epoch: Callable[[pd.DataFrame], None] | None = None,
-        followed: Followed | None = None,
-    ) -> MemeNet:
+        self, pack: Pack, probe: Probe, name: str, followed: Followed | None = None
+    ) -> tuple[MemeNet, pd.DataFrame]:
         """A network that starts as the pretrained one with the probe for a head, and ends between there and training.
+
+        With its learning curve.
 
         Halfway is often better than either end, most of all where data are few (Wortsman et al., "Robust fine-tuning of
         zero-shot models", CVPR 2022).
@@ -155,14 +148,15 @@ class _Course:
         start = {entry: value.clone() for entry, value in network.state_dict().items()}
         freeze(network, self.settings.frozen_stages)
         factors = (*layer_factors(network, self.settings.layer_decay), ("head", self.settings.head_factor))
-        self._fit(network, pack, self._recipe(self.settings.lr, factors), name, on_epoch, followed)
+        curve = self._fit(network, pack, self._recipe(self.settings.lr, factors), name, followed)
         network.load_state_dict(between(start, network.state_dict(), self.settings.blend))
-        return network
+        return network, curve
 
-    def from_scratch(self, pack: Pack, name: str, on_epoch: Callable[[pd.DataFrame], None]) -> MemeNet:
-        """The same network from random weights."""
+    def from_scratch(self, pack: Pack, name: str) -> tuple[MemeNet, pd.DataFrame]:
+        """The same network from random weights, and its learning curve."""
         prepare(self.compute, self.settings.seed)
-        return self._fit(MemeNet(**self.arguments), pack, self._recipe(self.settings.scratch_lr), name, on_epoch)
+        network = MemeNet(**self.arguments)
+        return network, self._fit(network, pack, self._recipe(self.settings.scratch_lr), name)
 
     def cross_validate(self) -> pd.DataFrame:
         """Predictions for the pictures of 'train' and 'val' by probes and fine-tunings that have not seen them."""
@@ -179,7 +173,7 @@ class _Course:
                 split[rows[rest]] = "train"
                 split[rows[rest][held_out(labels[rest], groups[rest], VAL_SHARE, settings.seed)]] = "val"
                 pack = Pack(self.pack.images, manifest.assign(split=split))
-                network = self.finetune(pack, self.probe(pack)[0], f"fold-{fold}")
+                network, _ = self.finetune(pack, self.probe(pack)[0], f"fold-{fold}")
                 found = softmax(describe(network, pack.images[rows[held]], settings.batch_size)[1])
                 table = manifest.loc[rows[held], ["photo", "label"]].assign(fold=fold)
                 tables.append(table.assign(**dict(zip(columns[3:], found.T, strict=True))))
@@ -215,33 +209,28 @@ class _Course:
         )
 
     def _fit(
-        self,
-        network: MemeNet,
-        pack: Pack,
-        recipe: Recipe,
-        name: str,
-        on_epoch: Callable[[pd.DataFrame], None] | None = None,
-        followed: Followed | None = None,
-    ) -> MemeNet:
-        """Train, or take the result over that an earlier call left before it was cut off in a later training."""
+        self, network: MemeNet, pack: Pack, recipe: Recipe, name: str, followed: Followed | None = None
+    ) -> pd.DataFrame:
+        """Train, or take the result over that an earlier call left before it was cut off in a later training.
+
+        Returns:
+            The learning curve.
+        """
         done = self.checkpoints / name / "done"
         if not done.is_dir():
-            folder, labels = self.checkpoints / name / "running", self.labels
-            history = fit(
-                network, pack, labels, recipe, self.compute, self.workers, folder, on_epoch, followed=followed
-            )
+            folder = self.checkpoints / name / "running"
+            history = fit(network, pack, self.labels, recipe, self.compute, self.workers, folder, followed=followed)
             with replacing_folder(done) as part:
                 save_network(part / "network", network, self.config(name))
                 write_csv(part / "history.csv", history)
                 if followed:
                     np.save(part / "losses.npy", followed.losses)
-            return network
+        # As it is when it was trained in this process.
+        network.to(memory_format=torch.channels_last)
         network.load_state_dict(load_network(done / "network")[0].state_dict())
-        if on_epoch:
-            on_epoch(pd.read_csv(done / "history.csv"))
         if followed:
             followed.losses[:] = np.load(done / "losses.npy")
-        return network
+        return pd.read_csv(done / "history.csv")
 
 
 def number_classes(pack: Pack) -> tuple[tuple[str, ...], NDArray[np.int64]]:

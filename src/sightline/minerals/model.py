@@ -93,7 +93,8 @@ class _Statistics(nn.Module):
     """Mean and standard deviation of each channel over the picture: ``(N, C, H, W)`` to ``(N, 2 C)``."""
 
     def forward(self, features: Tensor) -> Tensor:
-        flat = features.flatten(2)
+        # A difference of squares needs all digits, whatever the precision of the layers before.
+        flat = features.flatten(2).float()
         mean = flat.mean(2)
         spread = square_root((flat.square().mean(2) - mean.square()).clamp(min=0).add(1e-4))
         return torch.cat([mean, spread], 1)

@@ -42,7 +42,7 @@ def train(
     out: Path,
     history: Path,
 ) -> None:
-    """Write ``out/model.safetensors`` and ``out/config.json``, and ``history`` (CSV) after each epoch.
+    """Write ``out/model.safetensors`` and ``out/config.json``, and the learning curve to ``history`` (CSV).
 
     The network has an output for 'none of them' if there are negative patches to learn it from; photos that are one
     specimen each leave none. A training that was cut off goes on where it stopped.
@@ -57,7 +57,7 @@ def train(
     network = MineralNet(len(names), **shape)
     checkpoints = checkpoint_folder(pack_files(patches), classes, settings, compute)
     recipe = recipe_of(settings, names)
-    fit(network.texture, pack, labels, recipe, compute, workers, checkpoints, lambda table: write_csv(history, table))
+    curve = fit(network.texture, pack, labels, recipe, compute, workers, checkpoints)
     fit_memory(network, pack, labels, recipe.class_shares, settings)
     with replacing_folder(out) as part:
         write_weights(part / "model.safetensors", network.state_dict())
@@ -76,6 +76,7 @@ def train(
             },
         }
         write_json(part / "config.json", config)
+    write_csv(history, curve)
 
 
 def fit_memory(

@@ -4,7 +4,6 @@ The network and its loss are ultralytics'; the loop is ours: a training that was
 same commit gives the same bytes, and frames come out of the pack's memory map.
 """
 
-import ctypes
 import math
 import shutil
 from collections.abc import Iterator, Sequence
@@ -75,7 +74,6 @@ def train(
     is_pretrained = weights.suffix in (".pt", ".safetensors")
     architecture = read_architecture(settings.architecture)
     prepare(compute.model_copy(update={"threads": 1}), settings.seed)
-    _keep_memory()
     network = build(architecture, len(lessons.classes))
     if is_pretrained:
         count = load_pretrained(network, weights)
@@ -83,7 +81,11 @@ def train(
     files = [*pack_files(frames), frames / "labels.csv", *([weights] if is_pretrained else [])]
     checkpoints = checkpoint_folder(files, settings, compute, architecture)
     course = _Course(lessons, network, build(architecture, len(lessons.classes)), settings, compute, workers)
-    learned = course.learn(checkpoints / "last.pt", history).cpu()
+    try:
+        learned = course.learn(checkpoints / "last.pt").cpu()
+    except KeyboardInterrupt:
+        reached = f"after epoch {len(course.history)} of {settings.epochs}"
+        raise KeyboardInterrupt(f"{reached}; run again to go on") from None
     with replacing_folder(out) as part:
         write_weights(part / "model.safetensors", learned.network.state_dict())
         val = lessons.pack.rows("val")
@@ -91,6 +93,7 @@ def train(
         export_onnx(learned.fuse(), part / "model.onnx", sample, ("boxes", "scores"))
         config = {"architecture": architecture, "classes": list(lessons.classes)} | PREPROCESSING
         write_json(part / "config.json", config | _chosen(part, config, lessons, val, compute.threads))
+    write_csv(history, pd.DataFrame(course.history))
     shutil.rmtree(checkpoints, ignore_errors=True)
 
 
@@ -190,8 +193,11 @@ class _Course:
         self.measured = val[np.unique(np.linspace(0, len(val) - 1, settings.val_frames).astype(int))]
         self.history: list[dict[str, float]] = []
 
-    def learn(self, checkpoint: Path, history: Path) -> Decoded:
-        """Run all epochs that ``checkpoint`` has not seen; the average of the weights, ready to be deployed."""
+    def learn(self, checkpoint: Path) -> Decoded:
+        """Run all epochs that ``checkpoint`` has not seen; the average of the weights, ready to be deployed.
+
+        The history so far lies beside ``checkpoint`` after each epoch.
+        """
         self._resume(checkpoint)
         steps = -(-len(self.rows) // self.settings.batch_size)
         with progress(range(self.settings.epochs * steps), "training", unit="step") as bar:
@@ -203,9 +209,8 @@ class _Course:
                     bar.update(1)
                 self.history.append(self._entry(epoch, torch.stack(losses).mean(0)))
                 bar.set_postfix(map50=f"{self.history[-1]['val_map50']:.3f}", refresh=False)
-                write_csv(history, pd.DataFrame(self.history))
+                write_csv(checkpoint.with_name("history.csv"), pd.DataFrame(self.history))
                 self._save(checkpoint)
-        write_csv(history, pd.DataFrame(self.history))
         return self.average
 
     def _step(self, shares: Sequence[_Batch], step: int, steps_per_epoch: int) -> Tensor:
@@ -222,9 +227,12 @@ class _Course:
                     own.grad += weight.grad
         for optimizer in self.optimizers:
             self.scaler.unscale_(optimizer)
-        nn.utils.clip_grad_norm_(learned, GRADIENT_CLIP)
-        for optimizer in self.optimizers:
-            self.scaler.step(optimizer)
+        norm = nn.utils.clip_grad_norm_(learned, GRADIENT_CLIP)
+        # Where half precision overflows in one layer, clipping spoils the gradients of all layers. The scaler does not
+        # see that: it has looked at the gradients of each optimizer before.
+        if norm.isfinite() or not self.scaler.is_enabled():
+            for optimizer in self.optimizers:
+                self.scaler.step(optimizer)
         self.scaler.update()
         self._follow(step)
         return torch.stack(losses).sum(0)
@@ -317,18 +325,6 @@ class _Course:
         return [self.network, self.average, *self.optimizers, self.scaler]
 
 
-def _keep_memory() -> None:
-    """Let the process keep what it frees, as far as the C library can be told so.
-
-    glibc hands blocks of this size back to the system at once and asks for them anew in the next layer: 15,000 page
-    faults a step, a quarter of its time.
-    """
-    library = ctypes.CDLL(None)
-    if hasattr(library, "mallopt"):
-        for option in (M_TRIM_THRESHOLD, M_MMAP_THRESHOLD):
-            library.mallopt(option, 32 * 2**20)
-
-
 def _optimizers(network: nn.Module, settings: Train) -> list[torch.optim.Optimizer]:
     """Muon for convolutions that a norm follows, AdamW for all else; norms and biases do not decay."""
     convolutions = [layer for layer in network.modules() if isinstance(layer, nn.Conv2d)]
@@ -380,8 +376,6 @@ def _figures(precision: NDArray[np.float64]) -> dict[str, float]:
 
 PREPROCESSING = {"preprocessing": "RGB; longer side to the network's, at the top left, filled with 114; from 0 to 1"}
 GRADIENT_CLIP = 10.0
-# Of <malloc.h>.
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 VAL_BATCH = 16
 # Detections below this score do not matter for average precision; what non-maximum suppression is tried with.
 FAINT = 0.01
