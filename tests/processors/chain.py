@@ -1,12 +1,14 @@
-"""Run a chain of stages in one process and print the digest of each output, as JSON.
+"""Run stages one after the other in one process, and print the digest of each file that they write, as JSON.
 
-    python tests/processors/chain.py plan.json [PIN …]
+    python chain.py plan.json [PIN …]
 
-``plan.json`` is a list of stages in order: name, arguments of stage.py, outputs. The pins that are named are left out;
-``all`` leaves out every one. One process, because importing torch takes most of a minute on an emulated processor.
+``plan.json`` holds ``stages``, each with its name, the arguments of stage.py and its outputs, and ``constants``, which
+are set in their modules before the stages run. The pins that are named are left out; ``all`` leaves out every one.
+One process for all stages, because importing torch takes most of a minute on an emulated processor.
 """
 
 import hashlib
+import importlib
 import json
 import sys
 import time
@@ -16,16 +18,11 @@ sys.path.insert(0, str(Path.cwd() / "src"))
 
 from sightline.core.processor import PINS, pin
 
-left_out = set(PINS) if "all" in sys.argv[2:] else set(sys.argv[2:])
-assert left_out <= set(PINS), left_out
-pin(without=frozenset(left_out))
+pin(without=frozenset(PINS) if "all" in sys.argv[2:] else frozenset(sys.argv[2:]))
 
-import cv2
+import cv2  # noqa: E402
 
-# OpenCV's own threads crash QEMU; its results do not depend on them.
-cv2.setNumThreads(1)
-
-import stage
+import stage  # noqa: E402
 
 
 def digests(output: Path) -> dict[str, str]:
@@ -35,15 +32,22 @@ def digests(output: Path) -> dict[str, str]:
 
 
 def main(plan: Path) -> None:
-    """Run the stages that ``plan`` names; stops at the first that fails."""
+    """Run the stages that ``plan`` names; ends with status 1 at the first that fails."""
+    # OpenCV's own threads crash QEMU; its results do not depend on them.
+    cv2.setNumThreads(1)
+    content = json.loads(plan.read_text(encoding="utf-8"))
+    for name, value in content["constants"].items():
+        module, _, constant = name.rpartition(".")
+        getattr(importlib.import_module(module), constant)
+        setattr(importlib.import_module(module), constant, value)
     found: dict[str, str] = {}
-    for name, arguments, outputs in json.loads(plan.read_text(encoding="utf-8")):
+    for name, arguments, outputs in content["stages"]:
         status = stage.run(arguments)
         if status:
-            sys.exit(f"{name} ended with {status}")
+            sys.exit(f"{name} ended with status {status}")
         for output in outputs:
             found |= digests(Path(output))
-        print(f"{name} {time.process_time():.1f} s", file=sys.stderr, flush=True)
+        print(f"{name} {time.process_time():.0f} s", file=sys.stderr, flush=True)
     print(json.dumps(found))
 
 
