@@ -1,7 +1,7 @@
 """Functions of torch whose results do not depend on the processor, in place of those that do.
 
-torch hands ``sqrt``, ``acos``, ``asin``, ``atan`` and ``tan`` of tensors on to MKL. MKL starts some of them from the
-processor's approximate reciprocals, which differ by maker, and no switch turns that off.
+torch hands ``sqrt``, ``pow`` with the number 0.5, ``acos``, ``asin``, ``atan`` and ``tan`` of tensors on to MKL. MKL
+starts some of them from the processor's approximate reciprocals, which differ by maker, and no switch turns that off.
 """
 
 from torch import Tensor

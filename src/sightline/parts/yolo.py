@@ -74,7 +74,8 @@ def complete_iou(box1: Tensor, box2: Tensor, xywh: bool = False, CIoU: bool = Tr
     return torch.as_tensor(iou - (apart / 4 / diagonal + shape * weight))
 
 
-loss.bbox_iou = tal.bbox_iou = complete_iou
+for _module in (loss, tal):
+    vars(_module)["bbox_iou"] = complete_iou
 
 
 def read_architecture(name: str) -> dict[str, Any]:
@@ -120,6 +121,9 @@ class DetectionLoss:
         arguments: Any = SimpleNamespace(**dict(zip(("box", "cls", "dfl"), gains, strict=True)))
         network.args = arguments
         self.criterion = v8DetectionLoss(network)
+        # The power of a number 0.5 is torch's square root, which differs by processor; that of a tensor is not.
+        assigner = self.criterion.assigner
+        assigner.alpha = torch.tensor(assigner.alpha)
 
     def __call__(self, outputs: dict[str, Any], rows: Tensor, labels: Tensor, boxes: Tensor) -> Tensor:
         """The three losses (3,), a mean over the batch, of what a network in train mode gave.
