@@ -3,13 +3,17 @@ PYTHON ?= python3.11
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export DVC_NO_ANALYTICS := true
 
-.PHONY: repro test setup lint lock clean
+.PHONY: repro test test-slow setup lint lock clean
 
-repro: setup ## rebuild every result that is not up to date
-	dvc repro
+repro: setup ## rebuild every result that is not up to date, and note what it was computed on
+	dvc status --quiet || { dvc repro && python -m sightline.core.provenance; }
 
 test: setup lint ## check style, types and behaviour
 	pytest
+
+test-slow: setup ## kill and resume every training; run the stages on emulated processors: a quarter of an hour
+	bash .ci/emulator
+	pytest -m slow
 
 lint: setup
 	ruff format --check .
