@@ -122,7 +122,7 @@ class DetectionLoss:
         network.args = arguments
         self.criterion = v8DetectionLoss(network)
         # The power of a number 0.5 is torch's square root, which differs by processor; that of a tensor is not.
-        assigner = self.criterion.assigner
+        assigner: Any = self.criterion.assigner
         assigner.alpha = torch.tensor(assigner.alpha)
 
     def __call__(self, outputs: dict[str, Any], rows: Tensor, labels: Tensor, boxes: Tensor) -> Tensor:
