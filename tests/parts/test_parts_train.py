@@ -176,6 +176,7 @@ def test_no_optimizer_steps_where_half_precision_overflows_in_a_layer_of_one(tmp
 
 def test_learners_of_equal_shares_learn_what_one_of_them_would(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shares, "SMALLEST_SHARE", 4)
+    torch.set_num_threads(1)
     lessons = open_lessons(write_frames(tmp_path / "frames"))
     architecture = read_architecture("detector")
     learned = []
