@@ -385,11 +385,13 @@ def remember_graphs(folder: Path) -> None:
 
 def run_in_child(train: Train, stage: ModuleType, run: Run, graphs: Path) -> int:
     """Run a stage as ``python src/stage.py`` does; a file beside its folder gets the number of its steps."""
-    from sightline.core import shares
+    from sightline.core import classifier
     from sightline.params import Compute
 
     # Of a batch of eight, each of two threads gets a half.
-    shares.SMALLEST_SHARE = 4
+    for training in (classifier, sys.modules.get("sightline.parts.train")):
+        if training:
+            training.SMALLEST_SHARE = 4  # type: ignore[attr-defined]
     folder = Path(run.folder)
     folder.mkdir(parents=True, exist_ok=True)
     os.setsid()

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import accuracy_score, f1_score
 from torch import Tensor, nn
 
-from sightline.core import shares
+from sightline.core import classifier
 from sightline.core.augment import Augmentation
 from sightline.core.classifier import Followed, Recipe, fit
 from sightline.core.compute import prepare
@@ -129,7 +129,7 @@ def test_a_training_repeats_whatever_the_workers_and_the_seed_decides(pack: Pack
 
 
 def test_learners_that_share_batches_repeat_and_go_on_as_one_does(pack: Pack, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shares, "SMALLEST_SHARE", 4)
+    monkeypatch.setattr(classifier, "SMALLEST_SHARE", 4)
     expected = train(pack, compute=TWO)
     assert not torch.equal(expected[0]["0.weight"], train(pack)[0]["0.weight"])
     assert_same(train(pack, compute=TWO, workers=2), expected)
@@ -146,7 +146,7 @@ def test_learners_that_share_batches_repeat_and_go_on_as_one_does(pack: Pack, mo
 
 
 def test_two_learners_learn_what_one_does(pack: Pack, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shares, "SMALLEST_SHARE", 4)
+    monkeypatch.setattr(classifier, "SMALLEST_SHARE", 4)
     trained = []
     for compute in (COMPUTE, TWO):
         network = small_network()

@@ -10,7 +10,6 @@ import torch.nn.functional as F
 from timm.layers import DropPath
 from torch import Tensor, nn
 
-from sightline.core import shares as module
 from sightline.core.shares import Shares
 from sightline.params import Compute
 
@@ -19,8 +18,7 @@ TARGETS = torch.randn(21, 4, generator=torch.Generator().manual_seed(2))
 
 
 @pytest.fixture(autouse=True)
-def leave_torch_as_it_was(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(module, "SMALLEST_SHARE", 2)
+def leave_torch_as_it_was() -> Iterator[None]:
     threads = torch.get_num_threads()
     yield
     torch.set_num_threads(threads)
@@ -58,7 +56,7 @@ def test_the_gradient_is_that_of_the_whole_batch(threads: int) -> None:
     expected.backward()
     whole = gradients(net)
     net.zero_grad()
-    with Shares(net, compute(threads), 21) as learners:
+    with Shares(net, compute(threads), 21, 2) as learners:
         for number in range(3):
             assert step(learners, number=number) == pytest.approx(expected.item(), rel=1e-5)
     assert len(whole) == 4
@@ -68,7 +66,7 @@ def test_the_gradient_is_that_of_the_whole_batch(threads: int) -> None:
 
 def test_learners_follow_an_optimizer_and_new_weights() -> None:
     alone, together = network(), network()
-    with Shares(alone, compute(1), 21) as one, Shares(together, compute(2), 21) as two:
+    with Shares(alone, compute(1), 21, 2) as one, Shares(together, compute(2), 21, 2) as two:
         for number in range(4):
             for net, learners in ((alone, one), (together, two)):
                 if number == 2:
@@ -83,7 +81,7 @@ def test_learners_follow_an_optimizer_and_new_weights() -> None:
 def test_norms_see_their_share_and_keep_the_mean_of_statistics() -> None:
     net = network(nn.BatchNorm2d(5))
     parts = [copy.deepcopy(net) for _ in range(3)]
-    with Shares(net, compute(3), 21) as learners:
+    with Shares(net, compute(3), 21, 2) as learners:
         assert [part.stop - part.start for part in learners.split(21)] == [7, 7, 7]
         for number in range(2):
             step(learners, number=number)
@@ -111,7 +109,7 @@ class Noisy(nn.Module):
 def test_random_numbers_depend_on_seed_step_and_learner_alone() -> None:
     def gradients_after(numbers: list[int], threads: int = 3) -> list[Tensor]:
         net = network(Noisy())
-        with Shares(net, compute(threads), 21) as learners:
+        with Shares(net, compute(threads), 21, 2) as learners:
             for number in numbers:
                 net.zero_grad()
                 torch.manual_seed(len(numbers))
@@ -131,7 +129,7 @@ def test_random_numbers_depend_on_seed_step_and_learner_alone() -> None:
 
 def test_learners_draw_different_numbers_and_none_from_the_global_generator() -> None:
     net = nn.Sequential(nn.Dropout(0.5), nn.Linear(400, 1))
-    with Shares(net, compute(2), 4) as learners:
+    with Shares(net, compute(2), 4, 2) as learners:
         seen: dict[int, Tensor] = {}
 
         def look(learner: nn.Module, place: int) -> Tensor:
@@ -150,7 +148,7 @@ def test_learners_draw_different_numbers_and_none_from_the_global_generator() ->
 
 def test_a_layer_that_draws_in_no_known_way_is_an_error() -> None:
     with (
-        Shares(network(nn.Dropout2d(0.2)), compute(2), 21) as learners,
+        Shares(network(nn.Dropout2d(0.2)), compute(2), 21, 2) as learners,
         pytest.raises(NotImplementedError, match=r"dropout2d draws from .* generator: use nn\.Dropout"),
     ):
         step(learners)
@@ -170,17 +168,15 @@ def test_a_layer_that_draws_in_no_known_way_is_an_error() -> None:
         (2, "mps", 64, 1, 64, [64]),
     ],
 )
-def test_each_learner_has_at_least_eight_samples(
+def test_each_learner_has_at_least_so_many_samples(
     threads: int,
     accelerator: str,
     batch: int,
     learners: int,
     samples: int,
     sizes: list[int],
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(module, "SMALLEST_SHARE", 8)
-    shares = Shares(network(), compute(threads, accelerator), batch)
+    shares = Shares(network(), compute(threads, accelerator), batch, 8)
     assert len(shares.learners) == learners
     parts = shares.split(samples)
     assert [part.stop - part.start for part in parts] == sizes
@@ -189,7 +185,7 @@ def test_each_learner_has_at_least_eight_samples(
 
 def test_each_learner_has_one_thread_until_the_end_and_the_modes_of_the_caller() -> None:
     torch.set_num_threads(2)
-    with Shares(network(), compute(2), 21) as learners:
+    with Shares(network(), compute(2), 21, 2) as learners:
         meet = threading.Barrier(2, timeout=60)
 
         def look(_: int) -> tuple[int, bool, bool, torch.dtype]:
@@ -209,7 +205,7 @@ def test_the_network_is_left_without_a_trace() -> None:
     net = network(nn.Dropout(0.2), nn.BatchNorm2d(5))
     modules = dict(net.named_modules())
     names = list(net.state_dict())
-    with Shares(net, compute(2), 21) as learners:
+    with Shares(net, compute(2), 21, 2) as learners:
         step(learners)
     assert dict(net.named_modules()) == modules
     assert list(net.state_dict()) == names

@@ -10,7 +10,6 @@ import pytest
 import torch
 from safetensors.numpy import load_file
 
-from sightline.core import shares
 from sightline.core.errors import InputError
 from sightline.core.files import write_json
 from sightline.core.packs import write_pack
@@ -123,7 +122,7 @@ def test_it_learns_to_find_them(tmp_path: Path) -> None:
 def test_the_same_run_gives_the_same_bytes_cut_off_or_not(
     threads: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shares, "SMALLEST_SHARE", 2)
+    monkeypatch.setattr(stage, "SMALLEST_SHARE", 2)
     frames = write_frames(tmp_path / "frames")
     whole = content(run(frames, tmp_path / "whole", epochs=3, threads=threads))
     again = content(run(frames, tmp_path / "again", epochs=3, threads=threads, workers=2))
@@ -175,7 +174,7 @@ def test_no_optimizer_steps_where_half_precision_overflows_in_a_layer_of_one(tmp
 
 
 def test_learners_of_equal_shares_learn_what_one_of_them_would(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shares, "SMALLEST_SHARE", 4)
+    monkeypatch.setattr(stage, "SMALLEST_SHARE", 4)
     torch.set_num_threads(1)
     lessons = open_lessons(write_frames(tmp_path / "frames"))
     architecture = read_architecture("detector")
@@ -195,7 +194,7 @@ def test_learners_of_equal_shares_learn_what_one_of_them_would(tmp_path: Path, m
 def test_the_last_batch_may_have_fewer_frames_than_there_are_threads(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shares, "SMALLEST_SHARE", 2)
+    monkeypatch.setattr(stage, "SMALLEST_SHARE", 2)
     run(write_frames(tmp_path / "frames", train_frames=9), tmp_path / "out", epochs=1, threads=3)
     assert np.isfinite(pd.read_csv(tmp_path / "out.csv")["box_loss"]).all()
 

@@ -124,7 +124,7 @@ def fit(
     val_loader = _loader(images, 4 * batch_size, workers, compute, sampler=measured.tolist())
     # The layout that convolutions are fastest in, on CPUs and GPUs alike.
     network.to(memory_format=torch.channels_last)
-    shares = Shares(network, compute, batch_size)
+    shares = Shares(network, compute, batch_size, SMALLEST_SHARE)
     module = _Training(network, shares, recipe, batch_size, steps_per_epoch=len(train_loader))
     best = _KeepBest(recipe.epochs, len(train_loader), history, on_epoch, checkpoints / "history.csv", len(val_rows))
     if followed:
@@ -432,3 +432,5 @@ def _trainer(recipe: Recipe, compute: Compute, checkpoints: Path, best: _KeepBes
 
 
 GRADIENT_CLIP = 2.0
+# Samples that a learner gets at least. With 8 of them, faces of strangers looked more like enrolled ones.
+SMALLEST_SHARE = 16

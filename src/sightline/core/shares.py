@@ -21,8 +21,6 @@ from torch.overrides import TorchFunctionMode
 
 from sightline.params import Compute
 
-SMALLEST_SHARE = 8
-
 Share = TypeVar("Share")
 Result = TypeVar("Result")
 
@@ -30,7 +28,7 @@ Result = TypeVar("Result")
 class Shares:
     """Learners: ``network`` and copies of it that use its weights.
 
-    On a CPU there are ``compute.threads`` of them, but no more than give each at least SMALLEST_SHARE samples of a
+    On a CPU there are ``compute.threads`` of them, but no more than give each at least ``smallest`` samples of a
     batch. With several learners, torch works with one thread per learner until the ``with`` block ends. With one, it
     works as without this class.
 
@@ -39,10 +37,10 @@ class Shares:
     in each step, so no result depends on which thread is first or on where a training was resumed.
     """
 
-    def __init__(self, network: nn.Module, compute: Compute, batch_size: int) -> None:
+    def __init__(self, network: nn.Module, compute: Compute, batch_size: int, smallest: int) -> None:
         on_cpu = compute.accelerator == "cpu"
-        self.threads = compute.threads
-        self.count = max(1, min(compute.threads, batch_size // SMALLEST_SHARE)) if on_cpu else 1
+        self.threads, self.smallest = compute.threads, smallest
+        self.count = max(1, min(compute.threads, batch_size // smallest)) if on_cpu else 1
         self.learners = [network, *(deepcopy(network) for _ in range(1, self.count))]
         self.pool = ThreadPoolExecutor(self.count, "learner", torch.set_num_threads, (1,))
         self.losses: list[Tensor] = []
@@ -64,7 +62,7 @@ class Shares:
 
     def split(self, samples: int) -> list[slice]:
         """Which samples of a batch each learner gets; a short batch is for fewer learners."""
-        count = max(1, min(self.count, samples // SMALLEST_SHARE))
+        count = max(1, min(self.count, samples // self.smallest))
         bounds = [samples * place // count for place in range(count + 1)]
         return [slice(*pair) for pair in pairwise(bounds)]
 

@@ -174,7 +174,7 @@ class _Course:
         self.network = network.to(self.device).to(memory_format=torch.channels_last)
         average.load_state_dict(network.state_dict())
         self.average = Decoded(average.to(self.device)).eval()
-        self.shares = Shares(_Learner(network.train(), settings.gains), compute, settings.batch_size)
+        self.shares = Shares(_Learner(network.train(), settings.gains), compute, settings.batch_size, SMALLEST_SHARE)
         self.optimizers = _optimizers(network, settings)
         self.precision = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}.get(compute.precision)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.precision == torch.float16)
@@ -361,6 +361,8 @@ def _figures(precision: NDArray[np.float64]) -> dict[str, float]:
 PREPROCESSING = {"preprocessing": "RGB; longer side to the network's, at the top left, filled with 114; from 0 to 1"}
 GRADIENT_CLIP = 10.0
 VAL_BATCH = 16
+# Frames that a learner gets at least; a frame has hundreds of points that norms see.
+SMALLEST_SHARE = 8
 # Detections below this score do not matter for average precision; what non-maximum suppression is tried with.
 FAINT = 0.01
 OVERLAPS_TRIED, TYPICAL_OVERLAP = (0.5, 0.6, 0.7), 0.6
