@@ -401,18 +401,18 @@ def learning() -> None:
     settings = load("parts", Parts, ROOT / "params.yaml").train.model_copy(update={"val_frames": 1})
     steps = -(-len(open_lessons(FRAMES).pack.rows("train")) // settings.batch_size)
     print(f"\ntraining, {settings.batch_size} views of {settings.side} px a step")
-    learn(settings.model_copy(update={"epochs": 1}))
+    learn(settings.model_copy(update={"epochs": 1}), 1)
     for threads in (1, 2):
         # What a longer training takes more, so that starting and exporting do not count.
-        short, long = (learn(settings.model_copy(update={"threads": threads, "epochs": n})) for n in (1, 5))
+        short, long = (learn(settings.model_copy(update={"epochs": n}), threads) for n in (1, 5))
         print(f"{threads} learning: {1000 * (long - short) / (4 * steps):6.1f} ms a step")
 
 
-def learn(settings: Train) -> float:
+def learn(settings: Train, threads: int) -> float:
     """The seconds that a training takes."""
     from sightline.parts.train import train  # isort: skip
 
-    compute = load("compute", Compute, ROOT / "params.yaml")
+    compute = load("compute", Compute, ROOT / "params.yaml").model_copy(update={"threads": threads})
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder), contextlib.redirect_stderr(io.StringIO()):
         start = time.perf_counter()
         train(FRAMES, Path("none"), settings, compute, 1, Path("detector"), Path("history.csv"))

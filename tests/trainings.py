@@ -280,7 +280,7 @@ def backbone(inputs: Path) -> Train:
 
 
 def parts(inputs: Path) -> Train:
-    """24 frames with a bolt or a nut each to learn from, in shares for two threads."""
+    """24 frames with a bolt or a nut each to learn from."""
     import pandas as pd
 
     from sightline.core.files import write_csv, write_json
@@ -304,7 +304,6 @@ def parts(inputs: Path) -> Train:
             "architecture": "detector",
             "weights": "none",
             "seed": 3,
-            "threads": 2,
             "side": 32,
             "lr_others": 0.005,
             "gains": [7.5, 0.5, 1.5],
@@ -386,8 +385,13 @@ def remember_graphs(folder: Path) -> None:
 
 def run_in_child(train: Train, stage: ModuleType, run: Run, graphs: Path) -> int:
     """Run a stage as ``python src/stage.py`` does; a file beside its folder gets the number of its steps."""
+    from sightline.core import classifier
     from sightline.params import Compute
 
+    # Of a batch of eight, each of two threads gets a half.
+    for training in (classifier, sys.modules.get("sightline.parts.train")):
+        if training:
+            training.SMALLEST_SHARE = 4  # type: ignore[attr-defined]
     folder = Path(run.folder)
     folder.mkdir(parents=True, exist_ok=True)
     os.setsid()
@@ -397,7 +401,7 @@ def run_in_child(train: Train, stage: ModuleType, run: Run, graphs: Path) -> int
     remember_graphs(graphs)
 
     def main() -> None:
-        compute = Compute(threads=1, accelerator=run.accelerator, precision=run.precision)  # type: ignore[arg-type]
+        compute = Compute(threads=2, accelerator=run.accelerator, precision=run.precision)  # type: ignore[arg-type]
         train(compute, run.workers)
 
     module = ModuleType("sightline.tiny.train")

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import accuracy_score, f1_score
 from torch import Tensor, nn
 
+from sightline.core import classifier
 from sightline.core.augment import Augmentation
 from sightline.core.classifier import Followed, Recipe, fit
 from sightline.core.compute import prepare
@@ -30,6 +31,7 @@ from sightline.params import Compute
 
 SIZE, CLASSES, PATIENCE = 16, 3, 120
 COMPUTE = Compute(threads=1, accelerator="cpu", precision="32-true")
+TWO = COMPUTE.model_copy(update={"threads": 2})
 RECIPE = Recipe(
     seed=5,
     epochs=4,
@@ -97,9 +99,10 @@ def train(
     in_step: Callable[[int], None] = lambda _: None,
     on_epoch: Callable[[pd.DataFrame], None] | None = None,
     followed: Followed | None = None,
+    compute: Compute = COMPUTE,
 ) -> tuple[Weights, pd.DataFrame]:
     """Train a small network from its usual start; ``in_step`` is given the number of each training step."""
-    prepare(COMPUTE, recipe.seed)
+    prepare(compute, recipe.seed)
     network, steps = small_network(), []
 
     def count(module: nn.Module, *_: object) -> None:
@@ -108,7 +111,7 @@ def train(
             in_step(len(steps))
 
     network.register_forward_hook(count)
-    history = fit(network, pack, labels_of(pack), recipe, COMPUTE, workers, Path("checkpoints"), on_epoch, followed)
+    history = fit(network, pack, labels_of(pack), recipe, compute, workers, Path("checkpoints"), on_epoch, followed)
     return network.state_dict(), history
 
 
@@ -123,6 +126,38 @@ def test_a_training_repeats_whatever_the_workers_and_the_seed_decides(pack: Pack
     expected = train(pack)
     assert_same(train(pack, workers=2), expected)
     assert (train(pack, replace(RECIPE, seed=6))[1]["train_loss"] != expected[1]["train_loss"]).all()
+
+
+def test_learners_that_share_batches_repeat_and_go_on_as_one_does(pack: Pack, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(classifier, "SMALLEST_SHARE", 4)
+    expected = train(pack, compute=TWO)
+    assert not torch.equal(expected[0]["0.weight"], train(pack)[0]["0.weight"])
+    assert_same(train(pack, compute=TWO, workers=2), expected)
+
+    def interrupt(history: pd.DataFrame) -> None:
+        if len(history) == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(pack, compute=TWO, on_epoch=interrupt)
+    assert torch.get_num_threads() == 2
+    assert Path("checkpoints/last.ckpt").exists()
+    assert_same(train(pack, compute=TWO, workers=2), expected)
+
+
+def test_two_learners_learn_what_one_does(pack: Pack, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(classifier, "SMALLEST_SHARE", 4)
+    trained = []
+    for compute in (COMPUTE, TWO):
+        network = small_network()
+        # Norms see their share alone, dropout has other numbers, and mixing has other neighbours.
+        network[1], network[5] = nn.Identity(), nn.Identity()
+        recipe = replace(RECIPE, mixup_alpha=0, cutmix_alpha=0)
+        history = fit(network, pack, labels_of(pack), recipe, compute, 0, Path("checkpoints"))
+        trained.append((network.state_dict(), history))
+    np.testing.assert_allclose(*(history.to_numpy() for _, history in trained), rtol=1e-3, atol=1e-4)
+    for name, value in trained[0][0].items():
+        torch.testing.assert_close(trained[1][0][name], value, rtol=1e-3, atol=1e-4)
 
 
 STEPS_PER_EPOCH = 3

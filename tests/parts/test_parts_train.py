@@ -27,7 +27,6 @@ SETTINGS = {
     "architecture": "detector",
     "weights": "data/none",
     "seed": 3,
-    "threads": 1,
     "epochs": 2,
     "side": 64,
     "batch_size": 8,
@@ -87,8 +86,11 @@ def write_frames(folder: Path, train_frames: int = 24, val_frames: int = 10) -> 
     return folder
 
 
-def run(frames: Path, out: Path, weights: Path = Path("data/none"), workers: int = 0, **changes: object) -> Path:
-    train(frames, weights, Train.model_validate(SETTINGS | changes), COMPUTE, workers, out, out.with_suffix(".csv"))
+def run(
+    frames: Path, out: Path, weights: Path = Path("data/none"), workers: int = 0, threads: int = 1, **changes: object
+) -> Path:
+    compute = COMPUTE.model_copy(update={"threads": threads})
+    train(frames, weights, Train.model_validate(SETTINGS | changes), compute, workers, out, out.with_suffix(".csv"))
     return out
 
 
@@ -120,6 +122,7 @@ def test_it_learns_to_find_them(tmp_path: Path) -> None:
 def test_the_same_run_gives_the_same_bytes_cut_off_or_not(
     threads: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(stage, "SMALLEST_SHARE", 2)
     frames = write_frames(tmp_path / "frames")
     whole = content(run(frames, tmp_path / "whole", epochs=3, threads=threads))
     again = content(run(frames, tmp_path / "again", epochs=3, threads=threads, workers=2))
@@ -170,15 +173,17 @@ def test_no_optimizer_steps_where_half_precision_overflows_in_a_layer_of_one(tmp
     assert any(not torch.equal(*pair) for pair in zip(before, network.parameters(), strict=True))
 
 
-def test_learners_of_equal_shares_learn_what_one_of_them_would(tmp_path: Path) -> None:
+def test_learners_of_equal_shares_learn_what_one_of_them_would(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stage, "SMALLEST_SHARE", 4)
+    torch.set_num_threads(1)
     lessons = open_lessons(write_frames(tmp_path / "frames"))
     architecture = read_architecture("detector")
     learned = []
     for threads in (1, 2):
         torch.manual_seed(0)
         network, average = (build(architecture, 2) for _ in range(2))
-        settings = Train.model_validate(SETTINGS | {"threads": threads})
-        course = stage._Course(lessons, network, average, settings, COMPUTE, 0)
+        compute = COMPUTE.model_copy(update={"threads": threads})
+        course = stage._Course(lessons, network, average, Train.model_validate(SETTINGS), compute, 0)
         share = course._batch(0, course.rows[:6])
         losses = [course._step([share] * threads, step, 10) for step in range(3)]
         assert losses[2].sum() < losses[0].sum()
@@ -186,7 +191,10 @@ def test_learners_of_equal_shares_learn_what_one_of_them_would(tmp_path: Path) -
     assert all(torch.allclose(one, two, atol=1e-5) for one, two in zip(*learned, strict=True))
 
 
-def test_the_last_batch_may_have_fewer_frames_than_there_are_threads(tmp_path: Path) -> None:
+def test_the_last_batch_may_have_fewer_frames_than_there_are_threads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stage, "SMALLEST_SHARE", 2)
     run(write_frames(tmp_path / "frames", train_frames=9), tmp_path / "out", epochs=1, threads=3)
     assert np.isfinite(pd.read_csv(tmp_path / "out.csv")["box_loss"]).all()
 

@@ -92,14 +92,12 @@ class Train(Section):
     the distributions of box sides. An epoch has a view of each frame; so many ``val_frames`` are looked at whole after
     it, for the learning curve. ``side`` is that of the views in px: cut out around the few objects of
     a frame, small ones teach as much in a part of the time.
-    ``lr`` is for convolutions, which Muon teaches, ``lr_others`` for all else, which AdamW does. On a CPU so many
-    ``threads`` learn from a share of each batch each.
+    ``lr`` is for convolutions, which Muon teaches, ``lr_others`` for all else, which AdamW does.
     """
 
     architecture: str
     weights: Path
     seed: int = Field(ge=0)
-    threads: Count
     epochs: Count
     side: Side
     batch_size: Count

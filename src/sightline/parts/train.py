@@ -7,8 +7,6 @@ same commit gives the same bytes, and frames come out of the pack's memory map.
 import math
 import shutil
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -29,10 +27,11 @@ from sightline.core.images import Pixels, pixel_digest
 from sightline.core.packs import Pack, open_pack, pack_files
 from sightline.core.parallel import map_ordered
 from sightline.core.progress import progress, say
+from sightline.core.shares import Shares
 from sightline.core.splits import split_digest
 from sightline.core.weights import write_weights
 from sightline.params import Compute, Runtime, load
-from sightline.parts.detector import Detector, suppress
+from sightline.parts.detector import Detections, Detector, suppress
 from sightline.parts.muon import Muon
 from sightline.parts.params import Parts, Train
 from sightline.parts.scoring import Truth, average_precision, choose_score
@@ -73,7 +72,7 @@ def train(
     lessons = open_lessons(frames)
     is_pretrained = weights.suffix in (".pt", ".safetensors")
     architecture = read_architecture(settings.architecture)
-    prepare(compute.model_copy(update={"threads": 1}), settings.seed)
+    prepare(compute, settings.seed)
     network = build(architecture, len(lessons.classes))
     if is_pretrained:
         count = load_pretrained(network, weights)
@@ -150,21 +149,16 @@ class _Batch:
     boxes: NDArray[np.float32]
 
 
-class _Learner:
-    """A network with its loss, which one thread learns with."""
+class _Learner(nn.Module):
+    """A network with its loss, which keeps what it computes: each thread needs one of its own."""
 
     def __init__(self, network: nn.Module, gains: tuple[float, float, float]) -> None:
+        super().__init__()
         self.network, self.loss = network, DetectionLoss(network, gains)
 
 
 class _Course:
-    """A training. ``network`` learns; ``average`` follows it, and is what is measured and kept in the end.
-
-    On a CPU, copies of the network learn from shares of each batch at the same time, a thread each, and their gradients
-    are added up: threads inside one network's layers, small as they are here, would wait for one another most of the
-    time. A norm sees its share alone (Goyal et al., "Accurate, Large Minibatch SGD", 2017), and what is kept of its
-    statistics is that of the first.
-    """
+    """A training. ``network`` learns; ``average`` follows it, and is what is measured and kept in the end."""
 
     def __init__(
         self,
@@ -180,11 +174,7 @@ class _Course:
         self.network = network.to(self.device).to(memory_format=torch.channels_last)
         average.load_state_dict(network.state_dict())
         self.average = Decoded(average.to(self.device)).eval()
-        count = settings.threads if self.device.type == "cpu" else 1
-        self.learners = [
-            _Learner(one, settings.gains) for one in (network, *(deepcopy(network) for _ in range(1, count)))
-        ]
-        self.pool = ThreadPoolExecutor(count)
+        self.shares = Shares(_Learner(network.train(), settings.gains), compute, settings.batch_size, SMALLEST_SHARE)
         self.optimizers = _optimizers(network, settings)
         self.precision = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}.get(compute.precision)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.precision == torch.float16)
@@ -200,7 +190,7 @@ class _Course:
         """
         self._resume(checkpoint)
         steps = -(-len(self.rows) // self.settings.batch_size)
-        with progress(range(self.settings.epochs * steps), "training", unit="step") as bar:
+        with self.shares, progress(range(self.settings.epochs * steps), "training", unit="step") as bar:
             bar.update(len(self.history) * steps)
             for epoch in range(len(self.history), self.settings.epochs):
                 losses = []
@@ -219,15 +209,12 @@ class _Course:
                 group["lr"] = optimizer.defaults["lr"] * self._schedule(step, steps_per_epoch)
         total = sum(len(share.images) for share in shares)
         weights = [len(share.images) / total for share in shares]
-        losses = list(self.pool.map(self._study, self.learners, shares, weights))
-        learned = list(self.network.parameters())
-        for learner in self.learners[1 : len(shares)]:
-            for own, weight in zip(learned, learner.network.parameters(), strict=True):
-                if own.grad is not None and weight.grad is not None:
-                    own.grad += weight.grad
+        self.network.zero_grad()
+        losses = self.shares.loss(self._study, shares, weights, (self.settings.seed, step))
+        self.shares.backward(self.scaler.scale(losses.sum()))
         for optimizer in self.optimizers:
             self.scaler.unscale_(optimizer)
-        norm = nn.utils.clip_grad_norm_(learned, GRADIENT_CLIP)
+        norm = nn.utils.clip_grad_norm_(self.network.parameters(), GRADIENT_CLIP)
         # Where half precision overflows in one layer, clipping spoils the gradients of all layers. The scaler does not
         # see that: it has looked at the gradients of each optimizer before.
         if norm.isfinite() or not self.scaler.is_enabled():
@@ -235,23 +222,17 @@ class _Course:
                 self.scaler.step(optimizer)
         self.scaler.update()
         self._follow(step)
-        return torch.stack(losses).sum(0)
+        return losses.detach()
 
-    def _study(self, learner: _Learner, share: _Batch, weight: float) -> Tensor:
-        """Compute the gradients of a learner, whose weights are made those of ``network``; its part of the losses."""
-        if learner.network is not self.network:
-            with torch.no_grad():
-                torch._foreach_copy_(list(learner.network.parameters()), list(self.network.parameters()))
-        learner.network.train().zero_grad()
+    def _study(self, learner: nn.Module, share: _Batch) -> Tensor:
+        if not isinstance(learner, _Learner):
+            raise TypeError("the learners of a course are of class _Learner")
         images, rows, labels, boxes = (
             torch.from_numpy(array).to(self.device) for array in (share.images, share.rows, share.labels, share.boxes)
         )
         with torch.autocast(self.device.type, self.precision, enabled=self.precision is not None):
             outputs = learner.network(as_input(images))
-        losses = weight * learner.loss(outputs, rows, labels, boxes)
-        total: Tensor = self.scaler.scale(losses.sum())
-        total.backward()  # type: ignore[no-untyped-call]
-        return losses.detach()
+        return learner.loss(outputs, rows, labels, boxes)
 
     @torch.no_grad()
     def _follow(self, step: int) -> None:
@@ -270,11 +251,11 @@ class _Course:
         return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(total - warmup, 1)))
 
     def _batches(self, epoch: int) -> Iterator[list[_Batch]]:
-        """Batches, each in as many shares as there are learners, or as it has frames."""
+        """Batches, each in a share per learner."""
         order = np.random.default_rng((self.settings.seed, epoch)).permutation(self.rows)
         size = self.settings.batch_size
         parts = (order[start : start + size] for start in range(0, len(order), size))
-        shares = (np.array_split(rows, min(len(self.learners), len(rows))) for rows in parts)
+        shares = ([rows[own] for own in self.shares.split(len(rows))] for rows in parts)
         return map_ordered(lambda own: [self._batch(epoch, rows) for rows in own], shares, min(self.workers, 1))
 
     def _batch(self, epoch: int, rows: NDArray[np.int64]) -> _Batch:
@@ -299,12 +280,15 @@ class _Course:
 
     @torch.inference_mode()
     def _measure(self) -> dict[str, float]:
-        found = []
-        for start in range(0, len(self.measured), VAL_BATCH):
-            images = np.asarray(self.lessons.pack.images[self.measured[start : start + VAL_BATCH]])
-            outputs = (output.cpu().numpy() for output in self.average(torch.from_numpy(images).to(self.device)))
-            found += [suppress(boxes, scores, FAINT, TYPICAL_OVERLAP) for boxes, scores in zip(*outputs, strict=True)]
+        found = [
+            found for batch in self.shares.map(self._look, range(0, len(self.measured), VAL_BATCH)) for found in batch
+        ]
         return _figures(average_precision(self.lessons.truth(self.measured), found, len(self.lessons.classes)))
+
+    def _look(self, start: int) -> list[Detections]:
+        images = np.asarray(self.lessons.pack.images[self.measured[start : start + VAL_BATCH]])
+        outputs = (output.cpu().numpy() for output in self.average(torch.from_numpy(images).to(self.device)))
+        return [suppress(boxes, scores, FAINT, TYPICAL_OVERLAP) for boxes, scores in zip(*outputs, strict=True)]
 
     def _save(self, checkpoint: Path) -> None:
         states = [part.state_dict() for part in self._learning()]
@@ -377,6 +361,8 @@ def _figures(precision: NDArray[np.float64]) -> dict[str, float]:
 PREPROCESSING = {"preprocessing": "RGB; longer side to the network's, at the top left, filled with 114; from 0 to 1"}
 GRADIENT_CLIP = 10.0
 VAL_BATCH = 16
+# Frames that a learner gets at least; a frame has hundreds of points that norms see.
+SMALLEST_SHARE = 8
 # Detections below this score do not matter for average precision; what non-maximum suppression is tried with.
 FAINT = 0.01
 OVERLAPS_TRIED, TYPICAL_OVERLAP = (0.5, 0.6, 0.7), 0.6
