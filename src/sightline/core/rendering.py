@@ -96,14 +96,14 @@ def shade(surface: Surface, light: Light, scale: float, shadow: Array | None = N
     reflection -= rough
     reflection *= _per_pixel(gloss)
     reflection += rough
-    reflection *= rgb(cavity * (0.5 + 0.5 * lamp_share))
+    reflection *= as_rgb(cavity * (0.5 + 0.5 * lamp_share))
     grazing = (1 - normal[..., 2]) ** 2
     fresnel = gloss * (0.04 + 0.08 * gloss**2 + 0.9 * grazing * grazing * (1 - normal[..., 2]))
     body = (1 - metal) * (1 - clear)
-    lit = rgb(body * lambert) * as_row(light.key, surface.height)
-    lit += rgb(body * sky) * as_row(light.ambient, surface.height)
+    lit = as_rgb(body * lambert) * as_row(light.key, surface.height)
+    lit += as_rgb(body * sky) * as_row(light.ambient, surface.height)
     lit *= surface.colour
-    mirrored = rgb((1 - metal) * fresnel)
+    mirrored = as_rgb((1 - metal) * fresnel)
     if metal.any():
         mirrored += _per_pixel(metal) * surface.colour
     mirrored *= reflection
@@ -142,7 +142,7 @@ def photograph(rng: np.random.Generator, radiance: Array) -> NDArray[np.uint8]:
         image = cv2.filter2D(image, -1, _shake(rng, int(rng.integers(3, 10))))
     across, down = (np.arange(side, dtype=np.float32) / side for side in (width, height))
     cx, cy = rng.uniform(0.4, 0.6, 2)
-    image *= rgb(1 - rng.uniform(0, 0.7) * ((across - cx) ** 2 + (down[:, None] - cy) ** 2))
+    image *= as_rgb(1 - rng.uniform(0, 0.7) * ((across - cx) ** 2 + (down[:, None] - cy) ** 2))
     # The meter raises dark scenes and lowers bright ones, but not all the way.
     metered = (0.2 / max(float(np.median(image[::4, ::4])), 0.01)) ** 0.3
     image *= float(metered * 2 ** rng.normal(-0.05, 0.22))
@@ -157,7 +157,7 @@ def photograph(rng: np.random.Generator, radiance: Array) -> NDArray[np.uint8]:
     image += noise
     image *= 16384
     coded = _tone_curve(np.clip(image, 0, 65535, out=image).astype(np.uint16), rng.uniform(-0.05, 0.2))
-    grey = rgb(coded @ np.array([0.299, 0.587, 0.114], np.float32))
+    grey = as_rgb(coded @ np.array([0.299, 0.587, 0.114], np.float32))
     coded -= grey
     coded *= rng.uniform(0.85, 1.15)
     coded += grey
@@ -296,12 +296,12 @@ def ramp(colours: Array, at: Array | float) -> Array:
 
 def mix(a: Array, b: Array, share: Array) -> Array:
     """Colours ``a`` where ``share`` (h, w) is 0 and ``b`` where it is 1."""
-    mixed = (b - a) * share[..., None] if share.ndim < 2 else as_row(b - a, share) * rgb(share)
+    mixed = (b - a) * share[..., None] if share.ndim < 2 else as_row(b - a, share) * as_rgb(share)
     mixed += as_row(a, share)
     return mixed
 
 
-def rgb(layer: Array) -> Array:
+def as_rgb(layer: Array) -> Array:
     """A layer (h, w) three times over, (h, w, 3): NumPy multiplies by that several times faster than by (h, w, 1)."""
     return np.asarray(cv2.merge((layer, layer, layer)))
 
@@ -358,7 +358,7 @@ def _shake(rng: np.random.Generator, length: int) -> Array:
 
 def _per_pixel(value: Array) -> Array:
     """A number as it is, a layer (h, w) as (h, w, 3)."""
-    return rgb(value) if value.ndim else value
+    return as_rgb(value) if value.ndim else value
 
 
 def _unit(vector: NDArray[np.float64]) -> Array:

@@ -21,12 +21,12 @@ from sightline.core.rendering import (
     Light,
     Mask,
     Surface,
+    as_rgb,
     as_row,
     make_light,
     normals_of,
     overlap,
     photograph,
-    rgb,
     shade,
     shadow_of,
 )
@@ -232,7 +232,7 @@ def _cut_out(surface: Surface, light: Light, longest: float) -> _Cutout:
     cover = cv2.GaussianBlur(inside.astype(np.float32), (0, 0), 0.7)
     alpha, clear, lit, tint = (
         _pad(cv2.resize(layer, target, interpolation=cv2.INTER_AREA), margin)
-        for layer in (cover, clear * cover, lit * rgb(cover), surface.colour[window])
+        for layer in (cover, clear * cover, lit * as_rgb(cover), surface.colour[window])
     )
     return _Cutout(lit, alpha, shadow, clear, tint, bend)
 
@@ -244,10 +244,10 @@ def _composite(picture: Array, cutout: _Cutout, left: int, top: int, light: Ligh
     opaque = 1 - 0.6 * float(cutout.clear.sum() / cutout.alpha.sum())
     lamp = light.key * light.towards[2]
     contact = cv2.GaussianBlur(cutout.alpha, (0, 0), max(1.0, 0.03 * cutout.alpha.shape[1]))[here]
-    ground = 1 - as_row(lamp / (lamp + light.ambient), alpha) * rgb(opaque * cutout.shadow[here])
+    ground = 1 - as_row(lamp / (lamp + light.ambient), alpha) * as_rgb(opaque * cutout.shadow[here])
     ground *= under
-    ground *= rgb(1 - 0.45 * opaque * contact)
-    ground *= rgb(1 - alpha)
+    ground *= as_rgb(1 - 0.45 * opaque * contact)
+    ground *= as_rgb(1 - alpha)
     ground += cutout.light[here]
     picture[there] = ground
     if cutout.clear.any():
@@ -256,7 +256,7 @@ def _composite(picture: Array, cutout: _Cutout, left: int, top: int, light: Ligh
         at_y = bend[..., 1] + np.arange(height, dtype=np.float32)[:, None]
         behind: Array = cv2.remap(under, at_x, at_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
         behind *= cutout.tint[here]
-        behind *= rgb(cutout.clear[here])
+        behind *= as_rgb(cutout.clear[here])
         picture[there] += behind
 
 

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline.core.rendering import Array, Light, fractal, linear, make_light, rgb
+from sightline.core.rendering import Array, Light, as_rgb, fractal, linear, make_light
 from sightline.parts.hardware import FRAME, Sprite, window
 
 PANS = (14.0, 36.0)
@@ -260,7 +260,7 @@ def put(picture: Array, sprite: Sprite) -> None:
     view = picture[there]
     if not view.size:
         return
-    view *= rgb(1 - sprite.cover[here])
+    view *= as_rgb(1 - sprite.cover[here])
     view += sprite.light[here]
 
 
