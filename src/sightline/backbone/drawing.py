@@ -5,7 +5,7 @@ import numpy as np
 
 from sightline.backbone.designs import SPRITE, Design, Part
 from sightline.core.images import Pixels
-from sightline.core.rendering import Array, fractal, mix, photograph, ramp
+from sightline.core.rendering import Array, as_rgb, as_row, fractal, mix, photograph, ramp
 
 
 def draw_picture(design: Design, rng: np.random.Generator, size: int) -> Pixels:
@@ -64,14 +64,15 @@ def lay(picture: Array, part: Part, onto: Array, light: Array) -> None:
     ``light`` (2,) is how the surface that leans to the right or down is lit: 0 is even light.
     """
     shade = np.clip(1 + part.slope @ light.astype(np.float32), 0.25, 2.2)
-    sprite = np.dstack([part.colour * (shade * part.alpha)[..., None], part.alpha])
+    sprite = cv2.merge((part.colour * as_rgb(shade * part.alpha), part.alpha))
     view, shift = _window(onto, picture.shape[0])
     if view is None:
         return
     patch = picture[view]
     laid = cv2.warpAffine(sprite, (shift @ onto)[:2], patch.shape[1::-1], flags=cv2.INTER_LINEAR)
-    patch *= 1 - laid[..., 3:]
-    patch += laid[..., : patch.shape[2]]
+    channels = patch.shape[2]
+    patch *= cv2.merge((1 - laid[..., 3],) * channels)
+    patch += laid if channels == 4 else cv2.cvtColor(laid, cv2.COLOR_RGBA2RGB)
 
 
 def _window(onto: Array, size: int) -> tuple[tuple[slice, slice] | None, Array]:
@@ -95,7 +96,7 @@ def _cast_shadow(rng: np.random.Generator, picture: Array, design: Design, pose:
         onto = (offset @ pose @ placed(part, 0.0))[:2]
         cover = np.maximum(cover, cv2.warpAffine(part.alpha, onto, (size, size), flags=cv2.INTER_LINEAR))
     soft = cv2.GaussianBlur(cover, (0, 0), size * rng.uniform(0.02, 0.08))
-    picture *= 1 - rng.uniform(0.3, 0.7) * soft[..., None]
+    picture *= as_rgb(1 - rng.uniform(0.3, 0.7) * soft)
 
 
 def _backdrop(rng: np.random.Generator, size: int) -> Array:
@@ -142,8 +143,8 @@ def _light(rng: np.random.Generator, picture: Array) -> None:
     size = picture.shape[0]
     across = np.linspace(-1, 1, size, dtype=np.float32)
     lean = rng.normal(0, 0.25, 2)
-    picture *= np.clip(1 + lean[0] * across[None, :, None] + lean[1] * across[:, None, None], 0.2, 2)
-    picture *= (2 ** rng.normal(0, 0.35) * np.exp(rng.normal(0, 0.12, 3))).astype(np.float32)
+    picture *= as_rgb(np.clip(1 + lean[0] * across + lean[1] * across[:, None], 0.2, 2))
+    picture *= as_row((2 ** rng.normal(0, 0.35) * np.exp(rng.normal(0, 0.12, 3))).astype(np.float32), picture)
     if rng.random() < 0.15:
         haze = np.float32(rng.uniform(0.1, 0.5))
         picture[...] = mix(picture, np.full(3, 0.7 * picture.mean() + 0.2, np.float32), np.full((size, size), haze))

@@ -14,8 +14,6 @@ from typing import Annotated
 import numpy as np
 import torch
 import typer
-from lightning.fabric import Fabric
-from lightning.fabric.utilities.exceptions import MisconfigurationException
 from torch import Tensor
 
 from sightline.birds.embeddings import Vectors, write_embeddings
@@ -24,7 +22,6 @@ from sightline.birds.photos import BOX, crop_to_box, read_photos
 from sightline.core.backbone import Backbone, load_backbone
 from sightline.core.checkpoints import checkpoint_folder
 from sightline.core.compute import prepare
-from sightline.core.errors import InputError
 from sightline.core.files import replacing
 from sightline.core.images import Pixels, fit_to_square, read_image
 from sightline.core.parallel import map_ordered
@@ -108,16 +105,14 @@ def embed_pictures(pictures: Sequence[Pixels], backbone: Backbone, device: torch
 
 def _in_parts(pictures: Iterable[Pixels], backbone: Backbone, batch_size: int, compute: Compute) -> Iterator[Vectors]:
     """The features of ``PART`` batches at a time, (N, D); the borders are the same in a run that is gone on with."""
-    try:
-        fabric = Fabric(accelerator=compute.accelerator, devices=1, precision=compute.precision)
-    except (MisconfigurationException, RuntimeError, ValueError) as error:
-        raise InputError(f"compute.accelerator is {compute.accelerator}: {' '.join(str(error).split())}") from None
+    # By torch itself: importing a framework for one device takes as long as embedding a thousand photos.
+    device, lower = torch.device(DEVICES[compute.accelerator]), LOWER.get(compute.precision)
     # The layout that convolutions are fastest in, on CPUs and GPUs alike.
-    backbone.network.to(fabric.device).to(memory_format=torch.channels_last)
+    backbone.network.to(device).to(memory_format=torch.channels_last)
     batches = _batches(iter(pictures), batch_size)
     while True:
-        with fabric.autocast():
-            part = [embed_pictures(batch, backbone, fabric.device) for batch in islice(batches, PART)]
+        with torch.autocast(device.type, lower, enabled=lower is not None):
+            part = [embed_pictures(batch, backbone, device) for batch in islice(batches, PART)]
         if not part:
             return
         yield torch.cat(part).cpu().numpy()
@@ -134,5 +129,8 @@ def _picture(folder: Path, crop: Crop, size: int, task: tuple[str, tuple[int, in
     return fit_to_square(crop_to_box(image, box) if crop == "box" else image, size)
 
 
+DEVICES = {"cpu": "cpu", "gpu": "cuda", "mps": "mps"}
+LOWER = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
+"""What layers that gain by it compute in."""
 PART = 16
 """Batches that are lost at most when a run is killed."""

@@ -33,11 +33,15 @@ class Deployable(nn.Module):
     def log_probabilities(self, images: Tensor) -> Tensor:
         """Log-probabilities (B, K) before the temperature; what a temperature is fitted to."""
         views = whole(images)
-        logs = self.network(views).log_softmax(1)
-        if self.mirror:
-            mirrored = self.network(views.flip(3)).log_softmax(1)
-            logs = torch.logaddexp(logs, mirrored) - math.log(2)
-        return torch.as_tensor(logs)
+        if not self.mirror:
+            return torch.as_tensor(self.network(views).log_softmax(1))
+        if torch.compiler.is_exporting():
+            # Exporting takes as long as the graph is large: it holds the network once, for both views side by side.
+            both = self.network(torch.cat([views, views.flip(3)])).log_softmax(1)
+            logs, mirrored = both.unflatten(0, (2, -1)).unbind()
+        else:
+            logs, mirrored = (self.network(view).log_softmax(1) for view in (views, views.flip(3)))
+        return torch.logaddexp(logs, mirrored) - math.log(2)
 
     def forward(self, images: Tensor) -> Tensor:
         """Calibrated probabilities (B, K)."""

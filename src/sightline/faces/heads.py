@@ -227,10 +227,9 @@ def project(point: tuple[Where, Where, Where], pose: Pose) -> tuple[Where, Where
 
 def _at_level(form: Form, y: Array, tables: tuple[Array, ...]) -> list[Array]:
     at = np.clip((y - form.top) * np.float32((ROWS - 1) / (form.bottom - form.top)), 0, ROWS - 1.001)
-    # 16 bits: a difference to 32 bits would be double precision.
-    row = at.astype(np.int16)
-    share = at - row
-    return [table[row] + share * (table[row + 1] - table[row]) for table in tables]
+    row = at.astype(np.intp)
+    share = at - row.astype(np.float32)
+    return [table.take(row) + share * np.diff(table).take(row) for table in tables]
 
 
 ROWS = 96

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline.core.rendering import Array, fractal
+from sightline.core.rendering import Array, as_rgb, as_row, fractal
 
 Picture = Array
 Colour = Array | Sequence[float]
@@ -206,7 +206,7 @@ def grain(rng: Rng, picture: Picture, cells: float, strength: float, octaves: in
     """Make a picture's tones uneven in patches, in place: dirt, plaster, smoke. ``cells`` across the width."""
     h, w = picture.shape[:2]
     field = cv2.resize(fractal(rng, (h // 2, w // 2), cells, octaves), (w, h), interpolation=cv2.INTER_LINEAR)
-    picture[:] = _to_bytes(picture * (1 + np.float32(strength) * field)[..., None])
+    picture[:] = _to_bytes(picture * as_rgb(1 + np.float32(strength) * field))
 
 
 def speckle(rng: Rng, picture: Picture, strength: float) -> None:
@@ -218,7 +218,10 @@ def speckle(rng: Rng, picture: Picture, strength: float) -> None:
     field = cv2.resize(
         rng.standard_normal((h * 2 // 3, w * 2 // 3), np.float32), (w, h), interpolation=cv2.INTER_LINEAR
     )
-    picture[:] = _to_bytes(picture + (picture + np.float32(DIRT)) * (np.float32(strength) * field)[..., None])
+    grain = picture + np.float32(DIRT)
+    grain *= as_rgb(np.float32(strength) * field)
+    grain += picture
+    picture[:] = _to_bytes(grain)
 
 
 def relight(picture: Picture, ambient: Colour, lamps: Sequence[Lamp], glare: float = 0.25) -> Picture:
@@ -247,17 +250,22 @@ def bloom(picture: Picture, threshold: float = 170, strength: float = 0.6) -> Pi
 
 def grade(picture: Picture, tint: Colour = (255, 255, 255), contrast: float = 1, colour: float = 1) -> Picture:
     """Multiply by a tint, then stretch contrast about mid-grey and saturation by the factors."""
-    image = picture * (np.asarray(tint, np.float32) / 255)
-    grey = image @ np.array([0.299, 0.587, 0.114], np.float32)
-    image = grey[..., None] + np.float32(colour) * (image - grey[..., None])
-    return _to_bytes((image - 110) * np.float32(contrast) + 110)
+    image = picture * as_row(np.asarray(tint, np.float32) / 255, picture)
+    grey = as_rgb(image @ np.array([0.299, 0.587, 0.114], np.float32))
+    image -= grey
+    image *= np.float32(colour)
+    image += grey
+    image -= 110
+    image *= np.float32(contrast)
+    image += 110
+    return _to_bytes(image)
 
 
 def vignette(picture: Picture, strength: float) -> Picture:
     """Darker towards the corners, by ``strength`` there."""
     h, w = picture.shape[:2]
     x, y = np.linspace(-1, 1, w, dtype=np.float32), np.linspace(-1, 1, h, dtype=np.float32)[:, None]
-    return _to_bytes(picture * (1 - np.float32(strength / 2) * (x * x + y * y))[..., None])
+    return _to_bytes(picture * as_rgb(1 - np.float32(strength / 2) * (x * x + y * y)))
 
 
 def mist(rng: Rng, picture: Picture, colour: Colour, share: float, low: bool = False) -> Picture:

@@ -393,14 +393,17 @@ def _hull(rng: np.random.Generator, side: int, faces: int, rounding: float, roug
     offsets = np.append(rng.uniform(0.6, 0.86, 9), rng.uniform(0.42, 0.62, faces))
     total = np.zeros((side, side), np.float32)
     lowest = np.full((side, side), np.inf, np.float32)
-    heights = [
-        ((d - nx * u - ny * v) / nz).astype(np.float32)
-        for (nx, ny, nz), d in zip(planes.tolist(), offsets.tolist(), strict=True)
-    ]
-    for z in heights:
+    heights = np.empty((len(planes), side, side), np.float32)
+    plane, slope = np.empty_like(u), np.empty_like(u)
+    for z, (nx, ny, nz), d in zip(heights, planes.tolist(), offsets.tolist(), strict=True):
+        np.subtract(d, np.multiply(nx, u, out=plane), out=plane)
+        plane -= np.multiply(ny, v, out=slope)
+        z[:] = np.divide(plane, nz, out=plane)
         np.minimum(lowest, z, out=lowest)
     for z in heights:
-        total += np.exp(-rounding * (z - lowest))
+        z -= lowest
+        z *= -rounding
+        total += np.exp(z, out=z)
     height = lowest - np.log(total) / rounding
     # Rounding takes away from the top; a pebble is as high as a chip.
     height += max(0.0, 0.42 - float(height.max()))
@@ -429,14 +432,14 @@ def _books(rng: np.random.Generator, side: int, sheets: int) -> tuple[Array, Mas
     for index in range(sheets):
         around = np.linspace(0, 2 * np.pi, sides, endpoint=False) + rng.normal(0, 0.12, sides)
         reach = size * rng.uniform(0.75, 1.0, sides)
-        edge = np.max(
-            [
-                (u - middle[0]) * np.cos(a) + (v - middle[1]) * np.sin(a) - r
-                for a, r in zip(around.tolist(), reach.tolist(), strict=True)
-            ],
-            axis=0,
-        )
-        edge = edge + end
+        from_x, from_y = u - middle[0], v - middle[1]
+        edge = np.full_like(u, -np.inf)
+        for angle, far in zip(around.tolist(), reach.tolist(), strict=True):
+            beyond = from_x * np.cos(angle)
+            beyond += from_y * np.sin(angle)
+            beyond -= far
+            np.maximum(edge, beyond, out=edge)
+        edge += end
         slope = rng.normal(0, 0.07, 2)
         plate = thick * (index + 1) + slope[0] * u + slope[1] * v + 0.012 * rng.normal() * ripple + 0.03
         shown = (edge < 0) & (plate > height)

@@ -21,6 +21,8 @@ from sightline.core.rendering import (
     Light,
     Mask,
     Surface,
+    as_rgb,
+    as_row,
     make_light,
     normals_of,
     overlap,
@@ -230,7 +232,7 @@ def _cut_out(surface: Surface, light: Light, longest: float) -> _Cutout:
     cover = cv2.GaussianBlur(inside.astype(np.float32), (0, 0), 0.7)
     alpha, clear, lit, tint = (
         _pad(cv2.resize(layer, target, interpolation=cv2.INTER_AREA), margin)
-        for layer in (cover, clear * cover, lit * cover[..., None], surface.colour[window])
+        for layer in (cover, clear * cover, lit * as_rgb(cover), surface.colour[window])
     )
     return _Cutout(lit, alpha, shadow, clear, tint, bend)
 
@@ -238,18 +240,24 @@ def _cut_out(surface: Surface, light: Light, longest: float) -> _Cutout:
 def _composite(picture: Array, cutout: _Cutout, left: int, top: int, light: Light) -> None:
     """Lay a cut-out over the picture, in place: first its shadow, then what shines through it, then its own light."""
     there, here = overlap(picture.shape[:2], cutout.alpha.shape, left, top)
-    under, alpha = picture[there].copy(), cutout.alpha[here][..., None]
+    under, alpha = picture[there].copy(), cutout.alpha[here]
     opaque = 1 - 0.6 * float(cutout.clear.sum() / cutout.alpha.sum())
     lamp = light.key * light.towards[2]
-    blocked = (lamp / (lamp + light.ambient)) * (opaque * cutout.shadow[here])[..., None]
     contact = cv2.GaussianBlur(cutout.alpha, (0, 0), max(1.0, 0.03 * cutout.alpha.shape[1]))[here]
-    ground = under * (1 - blocked) * (1 - 0.45 * opaque * contact)[..., None]
-    picture[there] = ground * (1 - alpha) + cutout.light[here]
+    ground = 1 - as_row(lamp / (lamp + light.ambient), alpha) * as_rgb(opaque * cutout.shadow[here])
+    ground *= under
+    ground *= as_rgb(1 - 0.45 * opaque * contact)
+    ground *= as_rgb(1 - alpha)
+    ground += cutout.light[here]
+    picture[there] = ground
     if cutout.clear.any():
-        y, x = np.indices(alpha.shape[:2], dtype=np.float32)
-        at = cutout.bend[here] + np.stack([x, y], -1)
-        behind = cv2.remap(under, at[..., 0], at[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
-        picture[there] += behind * cutout.tint[here] * cutout.clear[here][..., None]
+        bend, (height, width) = cutout.bend[here], alpha.shape
+        at_x = bend[..., 0] + np.arange(width, dtype=np.float32)
+        at_y = bend[..., 1] + np.arange(height, dtype=np.float32)[:, None]
+        behind: Array = cv2.remap(under, at_x, at_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
+        behind *= cutout.tint[here]
+        behind *= as_rgb(cutout.clear[here])
+        picture[there] += behind
 
 
 def _enough_visible(owner: NDArray[np.int32], whole: dict[int, int]) -> bool:

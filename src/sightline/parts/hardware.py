@@ -155,17 +155,21 @@ def render(part: Part, turn: Array, scale: float, centre: tuple[float, float], l
     width, height = (int(np.ceil(c + reach)) - low for c, low in zip(centre, (left, top), strict=True))
     middle = np.array([centre[0] - left, centre[1] - top]) * FINER
     shown = _paint(part, slices, view, fine, middle, (height * FINER, width * FINER))
-    rows, columns = np.nonzero(shown)
-    number = shown[rows, columns] - 1
+    painted = np.flatnonzero(shown)
+    number = shown.ravel().take(painted) - 1
+    rows, columns = np.divmod(painted, shown.shape[1])
     offset = (np.stack([columns, rows], 1) + 0.5 - middle) / fine
     picture = np.zeros((*shown.shape, 4), np.float32)
-    picture[rows, columns, :3] = _lit(part, slices, view, number, offset.astype(np.float32), light, fine)
-    picture[rows, columns, 3] = 1
+    lit = np.ones((len(painted), 4), np.float32)
+    lit[:, :3] = _lit(part, slices, view, number, offset.astype(np.float32), light, fine).T
+    picture.reshape(-1, 4)[painted] = lit
     small = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
-    glare = np.maximum(small[..., :3] - 0.8, 0)
+    seen = np.ascontiguousarray(small[..., :3])
+    glare: Array = cv2.GaussianBlur(np.maximum(seen - 0.8, 0), (0, 0), 3.0 * scale)
     # Light behind a highlight spreads in the lens; what it adds covers nothing.
-    lit = small[..., :3] + 0.35 * cv2.GaussianBlur(glare, (0, 0), 3.0 * scale)
-    return Sprite(np.asarray(lit, np.float32), np.ascontiguousarray(small[..., 3]), left, top)
+    glare *= 0.35
+    seen += glare
+    return Sprite(seen, np.ascontiguousarray(small[..., 3]), left, top)
 
 
 def window(
@@ -230,27 +234,28 @@ def _paint(
         points = x[..., None] * across + down[..., None] * view.along
         return np.asarray(np.rint((points * fine + middle - 0.5) * 16), np.int32)
 
-    z = slices.z[:, None]
-    reach = np.minimum(hexagon, slices.radius[:, None])
-    sixes = project(reach * np.cos(six_angles), reach * np.sin(six_angles), z)
-    reach = slices.radius[:, None] * round_fit
-    aside_x, aside_y = slices.aside[:, :1], slices.aside[:, 1:]
-    rounds = project(reach * np.cos(round_angles) + aside_x, reach * np.sin(round_angles) + aside_y, z)
-    ring = np.full((len(z), 1), part.hole * round_fit)
-    holes = project(ring * np.cos(round_angles), ring * np.sin(round_angles), z)
-    for number, six in enumerate(slices.six.tolist()):
-        if part.hole:
-            cv2.fillPoly(shown, [sixes[number], holes[number]], number + 1, shift=4)
-        else:
-            cv2.fillConvexPoly(shown, (sixes if six else rounds)[number], number + 1, shift=4)
+    z, radius, is_six = slices.z[:, None], slices.radius[:, None], slices.six
+    reach = np.minimum(hexagon, radius[is_six])
+    sixes = iter(project(reach * np.cos(six_angles), reach * np.sin(six_angles), z[is_six]))
+    if part.hole:
+        ring = np.full((len(z), 1), part.hole * round_fit)
+        holes = project(ring * np.cos(round_angles), ring * np.sin(round_angles), z)
+        for number, outline in enumerate(zip(sixes, holes, strict=True), start=1):
+            cv2.fillPoly(shown, outline, number, shift=4)
+        return shown
+    reach = radius[~is_six] * round_fit
+    aside_x, aside_y = slices.aside[~is_six, :1], slices.aside[~is_six, 1:]
+    rounds = iter(project(reach * np.cos(round_angles) + aside_x, reach * np.sin(round_angles) + aside_y, z[~is_six]))
+    for number, six in enumerate(is_six.tolist(), start=1):
+        cv2.fillConvexPoly(shown, next(sixes if six else rounds), number, shift=4)
     return shown
 
 
 def _lit(
     part: Part, slices: _Slices, view: _View, number: NDArray[np.int32], offset: Array, light: Light, fine: float
 ) -> Array:
-    """Light (n, 3) from pixels of slices ``number`` that lie at ``offset`` (n, 2), in part px from its middle."""
-    z, radius, six = slices.z[number], slices.radius[number], slices.six[number]
+    """Light (3, n) from pixels of slices ``number`` that lie at ``offset`` (n, 2), in part px from its middle."""
+    z, radius, six = (of_slice.take(number) for of_slice in (slices.z, slices.radius, slices.six))
     x = offset[:, 1] * view.along[0] - offset[:, 0] * view.along[1]
     u = offset @ view.along
     toward = view.toward if abs(view.toward) > 0.02 else 0.02
@@ -261,7 +266,7 @@ def _lit(
     flats = np.stack([np.cos(facing), np.sin(facing)]).astype(np.float32)[:, np.sin(facing) > 0.02]
     distance = (0.5 * part.across - x[:, None] * flats[0]) / flats[1]
     nearest = distance.argmin(1)
-    aside = slices.aside[number]
+    aside = slices.aside.take(number, 0)
     cosine = np.clip((x - aside[:, 0]) / radius, -1, 1)
     sine = np.sqrt(1 - cosine * cosine)
     side = np.where(six, distance.min(1), radius * sine + aside[:, 1])
@@ -288,7 +293,9 @@ def _lit(
         normal[inside] = np.stack([-across, np.sqrt(1 - across * across), 0.7 * np.sin(winds)], 1)
         down = np.abs(slices.z[-1] - z[inside]) / part.hole
         hollow[inside] = 1 - np.exp(-1.1 * down) * (0.75 + 0.25 * np.cos(winds))
-    normal /= np.sqrt(np.einsum("ij,ij->i", normal, normal))[:, None]
+    length = np.sqrt(np.einsum("ij,ij->i", normal, normal))
+    for component in normal.T:
+        component /= length
 
     turn_x, turn_y = np.cos(view.spin), np.sin(view.spin)
     on_face = np.stack([x * turn_x + y * turn_y, y * turn_x - x * turn_y])
@@ -296,7 +303,8 @@ def _lit(
     row, column = (np.where(flat, on_face, around) * 2).astype(np.int32) % GRAIN
     zone = np.where(six, 0, np.where(z + part.length / 2 >= part.thread, 2, 1))
     lit = _shade(part, light, normal @ _axes(view), zone, part.grain[row, column])
-    return np.asarray(lit * (1 - hollow)[:, None], np.float32)
+    lit *= 1 - hollow
+    return lit
 
 
 def _axes(view: _View) -> Array:
@@ -307,16 +315,24 @@ def _axes(view: _View) -> Array:
 
 
 def _shade(part: Part, light: Light, normal: Array, zone: NDArray[np.intp], stain: Array) -> Array:
-    """Metal mirrors the surroundings, sharply or not; rust and dirt are matt."""
-    colours = np.stack([metal.colour for metal in part.metals])[zone]
-    gloss, rust = (np.array([getattr(m, name) for m in part.metals], np.float32)[zone] for name in ("gloss", "rust"))
+    """Metal mirrors the surroundings, sharply or not; rust and dirt are matt; light (3, n) of n normals (n, 3)."""
+    colours = np.stack([metal.colour for metal in part.metals], 1).take(zone, 1)
+    gloss, rust = (
+        np.array([getattr(m, name) for m in part.metals], np.float32).take(zone) for name in ("gloss", "rust")
+    )
     rusty = np.clip((rust - 0.5 + 0.28 * stain) * 3, 0, 1)
     at = np.clip((normal[:, :2] * 0.5 + 0.5) * MIRROR, 0, MIRROR - 1).astype(np.int32)
-    sharp, rough = (layer[at[:, 1], at[:, 0]] for layer in (light.mirror, light.haze))
-    lambert = np.clip(normal @ light.towards, 0, 1)[:, None] * light.key + light.ambient * (0.5 + 0.5 * normal[:, 2:])
-    mirrored = colours * (rough + gloss[:, None] * (sharp - rough)) * (1 + 0.12 * stain)[:, None]
-    matt = RUST * (1 + 0.3 * stain)[:, None] * lambert
-    lit = mirrored + rusty[:, None] * (matt - mirrored)
+    place = at[:, 1] * MIRROR + at[:, 0]
+    # Colour by colour: NumPy is slow where it multiplies rows of three.
+    sharp, rough = (layer.reshape(-1, 3).T.copy().take(place, 1) for layer in (light.mirror, light.haze))
+    lambert = np.clip(normal @ light.towards, 0, 1) * light.key[:, None]
+    lambert += light.ambient[:, None] * (0.5 + 0.5 * normal[:, 2])
+    sharp -= rough
+    sharp *= gloss
+    sharp += rough
+    mirrored = colours * sharp * (1 + 0.12 * stain)
+    matt = RUST[:, None] * (1 + 0.3 * stain) * lambert
+    lit = mirrored + rusty * (matt - mirrored)
     return np.asarray(BRIGHTNESS * lit, np.float32)
 
 

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline.core.rendering import Array, Light, fractal, linear, make_light
+from sightline.core.rendering import Array, Light, as_rgb, fractal, linear, make_light
 from sightline.parts.hardware import FRAME, Sprite, window
 
 PANS = (14.0, 36.0)
@@ -258,7 +258,9 @@ def put(picture: Array, sprite: Sprite) -> None:
     """Lay a sprite over the picture, in place."""
     there, here = window(picture.shape[:2], sprite.cover.shape, sprite.left, sprite.top)
     view = picture[there]
-    view *= 1 - sprite.cover[here][..., None]
+    if not view.size:
+        return
+    view *= as_rgb(1 - sprite.cover[here])
     view += sprite.light[here]
 
 
