@@ -149,7 +149,7 @@ def test_learners_draw_different_numbers_and_none_from_the_global_generator() ->
 def test_a_layer_that_draws_in_no_known_way_is_an_error() -> None:
     with (
         Shares(network(nn.Dropout2d(0.2)), compute(2), 21, 2) as learners,
-        pytest.raises(NotImplementedError, match=r"dropout2d draws from .* generator: use nn\.Dropout"),
+        pytest.raises(RuntimeError, match=r"dropout2d draws from .* generator: use nn\.Dropout"),
     ):
         step(learners)
 

@@ -167,7 +167,7 @@ class _DrawFrom(TorchFunctionMode):
         if func is F.dropout:
             return self._dropout(*args, **(kwargs or {}))
         if func in UNSEEDED:
-            raise NotImplementedError(f"{func.__name__} draws from torch's global generator: use nn.Dropout")
+            raise RuntimeError(f"{func.__name__} draws from torch's global generator: use nn.Dropout")
         if func in DRAWING:
             kwargs = {"generator": self.generator} | (kwargs or {})
         return func(*args, **(kwargs or {}))
