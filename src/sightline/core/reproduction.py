@@ -61,7 +61,7 @@ def judge(committed: Results, found: Results, changed: list[str]) -> tuple[str, 
     wrong += _unequal_data(committed.stages, found.stages)
     wrong += _unequal_metrics(committed.metrics, found.metrics)
     return (
-        f"computed {here}, and {len(unequal)} files differ: data compared by digest, metrics by whether their "
+        f"computed {here}; files that differ: {len(unequal)}; data compared by digest, metrics by whether their "
         "intervals agree",
         wrong,
     )
