@@ -409,6 +409,8 @@ def run_in_child(train: Train, stage: ModuleType, run: Run, graphs: Path) -> int
     module.main, module.__file__ = main, __file__  # type: ignore[attr-defined]
     sys.modules[module.__name__] = module
     signal.signal(signal.SIGTERM, stage._interrupt)
+    # A shell lets what it starts in the background ignore Ctrl-C.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     status = int(stage.run(["tiny.train"]))
     folder.with_suffix(".steps").write_text(str(len(steps)))
     return status
