@@ -56,8 +56,8 @@ def made(folder: Path) -> None:
     shutil.copy(ROOT / "dvc.yaml", folder / "dvc.yaml")
     params = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
     (folder / "params.yaml").write_text(yaml.safe_dump(merged(params, TINY["params"])), encoding="utf-8")
-    for command in ("git init --quiet", "dvc init --quiet"):
-        subprocess.run(shlex.split(command), cwd=folder, check=True)
+    for command in (["git"], [sys.executable, "-m", "dvc"]):
+        subprocess.run([*command, "init", "--quiet"], cwd=folder, check=True)
     graph = Repo(str(folder)).index.graph
     for chain in CHAINS:
         last = [stage for stage in graph if stage.name.split("-")[0] in chain.split("-")]
